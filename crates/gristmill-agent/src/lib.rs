@@ -1,0 +1,1 @@
+//! The agent room of Gristmill.

@@ -1,0 +1,295 @@
+//! What happened ([`Event`]) and what should now be true outside ([`Effect`]).
+//!
+//! Events are the journal: a restart applies them again. They are complete in themselves, so
+//! the store can fill its read tables from them without asking the world.
+
+use crate::{
+    catalogue::InstanceTypeName,
+    ids::{AccountId, ClusterId, Generation, ImageId, InstanceNo, JobId, RunId, WorkerId},
+    input::{RunOutcome, Token},
+    names::{GroupName, TaskName},
+    spec::{ClusterSpec, JobSpec},
+    state::JobState,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What a cluster is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// A user made it and will delete it.
+    Fixed,
+    /// Made for one task of one job.
+    Task {
+        /// The job.
+        job: JobId,
+        /// The task.
+        task: TaskName,
+    },
+}
+
+/// What becomes of an instance after a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AfterRun {
+    /// It is done.
+    Finished,
+    /// It waits again; one retry is used up.
+    Retry,
+    /// It waits again; no retry is used up, the infrastructure was at fault.
+    PutBack,
+    /// It failed for good.
+    Failed,
+    /// It was stopped with its job (already recorded); the run's end is only noted.
+    Ignored,
+}
+
+/// One thing that happened. `World::apply` is the only reader that changes anything by it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// A job exists.
+    JobSubmitted {
+        /// Its id.
+        job: JobId,
+        /// Its owner.
+        account: AccountId,
+        /// What was asked.
+        spec: Arc<JobSpec>,
+        /// The client's token, if any.
+        token: Option<Token>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The user stopped the job; everything not ended is stopped.
+    JobStopped {
+        /// Which.
+        job: JobId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The user started the job again; what finished keeps its result, the rest waits.
+    JobRestarted {
+        /// Which.
+        job: JobId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The job ended by itself.
+    JobEnded {
+        /// Which.
+        job: JobId,
+        /// `Finished` or `Failed`.
+        state: JobState,
+        /// Why it failed; empty otherwise.
+        message: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The record is gone.
+    JobDeleted {
+        /// Which.
+        job: JobId,
+    },
+    /// A new priority.
+    JobPriorityChanged {
+        /// Which.
+        job: JobId,
+        /// The new value.
+        priority: u16,
+        /// When.
+        at: Timestamp,
+    },
+    /// All instances of a task ended, or the task failed.
+    TaskEnded {
+        /// The job.
+        job: JobId,
+        /// The task.
+        task: TaskName,
+        /// `Finished` or `Failed`.
+        state: JobState,
+        /// When.
+        at: Timestamp,
+    },
+    /// A worker is to run an instance.
+    RunPlaced {
+        /// This execution.
+        run: RunId,
+        /// The job.
+        job: JobId,
+        /// Its task.
+        task: TaskName,
+        /// Its instance.
+        instance: InstanceNo,
+        /// Where.
+        worker: WorkerId,
+        /// Of which generation.
+        generation: Generation,
+        /// When.
+        at: Timestamp,
+    },
+    /// The program of a run started.
+    RunStarted {
+        /// This execution.
+        run: RunId,
+        /// The job.
+        job: JobId,
+        /// Its task.
+        task: TaskName,
+        /// Its instance.
+        instance: InstanceNo,
+        /// When, by the server's clock.
+        at: Timestamp,
+    },
+    /// A run is over.
+    RunEnded {
+        /// This execution.
+        run: RunId,
+        /// The job.
+        job: JobId,
+        /// Its task.
+        task: TaskName,
+        /// Its instance.
+        instance: InstanceNo,
+        /// Where it ran.
+        worker: WorkerId,
+        /// The machine's address, for `NodeIp`.
+        address: String,
+        /// Retries used up before this run.
+        retries: u32,
+        /// How it ended.
+        outcome: RunOutcome,
+        /// More words.
+        detail: String,
+        /// When the program started; `None` when it never did.
+        started: Option<Timestamp>,
+        /// When it ended.
+        ended: Timestamp,
+        /// What becomes of the instance.
+        after: AfterRun,
+    },
+    /// A cluster exists.
+    ClusterCreated {
+        /// Its id.
+        cluster: ClusterId,
+        /// Its owner.
+        account: AccountId,
+        /// What was asked.
+        spec: Arc<ClusterSpec>,
+        /// What it is for.
+        purpose: Purpose,
+        /// The client's token, if any.
+        token: Option<Token>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A group has a new size.
+    GroupResized {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The group.
+        group: GroupName,
+        /// The new `DesiredVMCount`.
+        desired: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// The cluster is being deleted; its machines go.
+    ClusterDeleting {
+        /// Which.
+        cluster: ClusterId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The cluster and its record are gone.
+    ClusterGone {
+        /// Which.
+        cluster: ClusterId,
+    },
+    /// A machine should exist.
+    WorkerWanted {
+        /// Its id.
+        worker: WorkerId,
+        /// 1 for a new worker; counted up each time it is asked for anew.
+        generation: Generation,
+        /// The cluster.
+        cluster: ClusterId,
+        /// The group.
+        group: GroupName,
+        /// Unique in the cluster.
+        host_name: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The provider has no room now, or cannot make the machine.
+    WorkerDelayed {
+        /// Which.
+        worker: WorkerId,
+        /// Of which generation.
+        generation: Generation,
+        /// For the user.
+        reason: String,
+        /// When it is asked for again.
+        again_at: Timestamp,
+    },
+    /// The machine called and takes instances.
+    WorkerRunning {
+        /// Which.
+        worker: WorkerId,
+        /// Of which generation.
+        generation: Generation,
+        /// Its address.
+        address: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The machine is to go.
+    WorkerDeleting {
+        /// Which.
+        worker: WorkerId,
+        /// Why, for the operation log.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The provider says that the machine is gone.
+    WorkerGone {
+        /// Which.
+        worker: WorkerId,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What should be true outside. Repeating an effect is harmless; an older generation is refused
+/// by the other end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Effect {
+    /// The provider should have this worker.
+    EnsureWorker(EnsureWorker),
+    /// The provider should not have this worker in this or an older generation.
+    RemoveWorker {
+        /// Which.
+        worker: WorkerId,
+        /// Of which generation and older.
+        generation: Generation,
+    },
+}
+
+/// The shape of a worker that should exist.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnsureWorker {
+    /// Which.
+    pub worker: WorkerId,
+    /// Of which generation.
+    pub generation: Generation,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its group.
+    pub group: GroupName,
+    /// Its host name.
+    pub host_name: String,
+    /// Its type; `None`: the region's default.
+    pub instance_type: Option<InstanceTypeName>,
+    /// Its image; `None`: the region's default.
+    pub image: Option<ImageId>,
+}

@@ -1,0 +1,292 @@
+//! What goes into the mill and what it answers.
+//!
+//! An input is a command of a user, a report of an agent, an observation of a provider, a plan,
+//! or the passing of time. Repeated and late inputs are ordinary.
+
+use crate::{
+    ids::{AccountId, ClusterId, Generation, InstanceNo, JobId, RunId, WorkerId},
+    names::{GroupName, TaskName},
+    spec::{ClusterSpec, JobSpec},
+    state::Cause,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A client's idempotency token with a digest of the parsed body (`reference/api.md` 4.4).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Token {
+    /// The text of the client.
+    pub text: String,
+    /// Digest of the canonical body.
+    pub body: String,
+}
+
+/// One thing that reaches the mill.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// `POST /jobs`.
+    SubmitJob {
+        /// Who.
+        account: AccountId,
+        /// What.
+        spec: Arc<JobSpec>,
+        /// Answer as the first time when the same token was seen.
+        token: Option<Token>,
+    },
+    /// `POST /jobs/{job}/stop`.
+    StopJob {
+        /// Who.
+        account: AccountId,
+        /// Which.
+        job: JobId,
+    },
+    /// `POST /jobs/{job}/start`.
+    StartJob {
+        /// Who.
+        account: AccountId,
+        /// Which.
+        job: JobId,
+    },
+    /// `DELETE /jobs/{job}`.
+    DeleteJob {
+        /// Who.
+        account: AccountId,
+        /// Which.
+        job: JobId,
+    },
+    /// `PUT /jobs/{job}`.
+    ChangePriority {
+        /// Who.
+        account: AccountId,
+        /// Which.
+        job: JobId,
+        /// 0 to 1000.
+        priority: u16,
+    },
+    /// `POST /clusters`.
+    CreateCluster {
+        /// Who.
+        account: AccountId,
+        /// What.
+        spec: Arc<ClusterSpec>,
+        /// As for jobs.
+        token: Option<Token>,
+    },
+    /// `PUT /clusters/{cluster}`: the new sizes of groups. Other members come with issue 3.
+    ResizeCluster {
+        /// Who.
+        account: AccountId,
+        /// Which.
+        cluster: ClusterId,
+        /// New sizes; groups not named stay.
+        desired: BTreeMap<GroupName, u32>,
+    },
+    /// `DELETE /clusters/{cluster}`.
+    DeleteCluster {
+        /// Who.
+        account: AccountId,
+        /// Which.
+        cluster: ClusterId,
+    },
+    /// An agent called and says what it holds: everything it runs, and everything that ended
+    /// and was not acknowledged (those follow as reports).
+    WorkerCalled {
+        /// Who.
+        worker: WorkerId,
+        /// Of which generation.
+        generation: Generation,
+        /// Where its machine is, as shown in `IpAddress`.
+        address: String,
+        /// Runs it executes or holds a result of.
+        holds: Vec<RunId>,
+    },
+    /// Reports of an agent, in its order.
+    WorkerReported {
+        /// Who.
+        worker: WorkerId,
+        /// Of which generation.
+        generation: Generation,
+        /// What.
+        reports: Vec<RunReport>,
+    },
+    /// An agent was silent for longer than the patience with workers.
+    WorkerSilent {
+        /// Who.
+        worker: WorkerId,
+        /// Of which generation.
+        generation: Generation,
+    },
+    /// What the provider saw of a worker.
+    WorkerObserved {
+        /// Who.
+        worker: WorkerId,
+        /// Of which generation.
+        generation: Generation,
+        /// What.
+        seen: Seen,
+    },
+    /// Placements proposed by `plan`; stale ones are dropped.
+    Place(Vec<Proposal>),
+    /// Time passed: whatever is due is done.
+    Tick,
+}
+
+/// A proposal: this instance on that worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// The job.
+    pub job: JobId,
+    /// Its task.
+    pub task: TaskName,
+    /// Its instance.
+    pub instance: InstanceNo,
+    /// Where it should run.
+    pub worker: WorkerId,
+}
+
+/// What a provider sees of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seen {
+    /// It was asked for and is coming or there.
+    There,
+    /// The provider answered that it has no such worker.
+    Gone,
+    /// The provider could not make it now; asking again later can help.
+    NoRoom {
+        /// For the user: what is missing.
+        reason: String,
+    },
+    /// The provider cannot make it at all.
+    Refused {
+        /// For the user.
+        reason: String,
+    },
+}
+
+/// What an agent says of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunReport {
+    /// The program started.
+    Started {
+        /// Which run.
+        run: RunId,
+        /// When, by the agent's clock.
+        at: Timestamp,
+    },
+    /// The run is over: program ended, outputs and logs uploaded.
+    Ended {
+        /// Which run.
+        run: RunId,
+        /// When the program started, by the agent's clock; `None` when it never did.
+        started: Option<Timestamp>,
+        /// When it ended.
+        ended: Timestamp,
+        /// How.
+        outcome: RunOutcome,
+        /// More words for a person: discarded files, skipped outputs, the last error. At most
+        /// 4 KiB.
+        detail: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunOutcome {
+    /// The program ended by itself.
+    Exited {
+        /// Its exit code.
+        code: i32,
+    },
+    /// A signal ended the program.
+    Signalled {
+        /// Which.
+        signal: i32,
+    },
+    /// It ran too long and was ended.
+    TimedOut,
+    /// It used too much memory and was ended by the kernel.
+    OutOfMemory,
+    /// It could not be run, or its results could not be kept, for a reason that lies with the
+    /// job: uses up a retry.
+    Unable {
+        /// Which part.
+        cause: Cause,
+        /// For a person: object, path, image or limit concerned.
+        message: String,
+    },
+    /// It could not be run, or its results could not be kept, for a reason that lies with the
+    /// machine or the store: does not use up a retry.
+    Infrastructure {
+        /// Which part.
+        cause: Cause,
+        /// For a person.
+        message: String,
+    },
+    /// It was ended because the server said so.
+    Cancelled,
+}
+
+/// What the mill says to the one who asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Done; nothing to add.
+    Done,
+    /// A job was made, or had been made by the same token.
+    Job(JobId),
+    /// A cluster was made, or had been made by the same token.
+    Cluster(ClusterId),
+    /// A cluster is being deleted.
+    Deleting {
+        /// Whether machines still have to go.
+        machines_left: bool,
+    },
+    /// The worker is welcome and should hold exactly the runs the world says.
+    Welcome,
+    /// The worker is not wanted (unknown, replaced, or of an older generation): it should end.
+    Unwanted,
+}
+
+/// Why the mill says no. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such thing for this account.
+    #[error("{kind} `{id}` is not found")]
+    NotFound {
+        /// `job`, `cluster`, `group`.
+        kind: &'static str,
+        /// As given.
+        id: String,
+    },
+    /// Not legal in the present state.
+    #[error("{kind} `{id}` is {state}: {action} is not possible")]
+    Conflict {
+        /// `job`, `cluster`.
+        kind: &'static str,
+        /// Which.
+        id: String,
+        /// Its state.
+        state: &'static str,
+        /// What was wanted.
+        action: &'static str,
+    },
+    /// The token was seen with another body.
+    #[error("the idempotency token was used with another body")]
+    TokenMismatch,
+    /// A quota is used up.
+    #[error("quota exhausted: {what} is limited to {limit}")]
+    Quota {
+        /// Of what.
+        what: &'static str,
+        /// How much.
+        limit: u64,
+    },
+    /// A member of the specification does not hold in this world, e.g. an unknown cluster.
+    #[error("{member}: {reason}")]
+    Invalid {
+        /// The member, as in the vendor's code `Invalid{member}`.
+        member: &'static str,
+        /// Why.
+        reason: String,
+    },
+}

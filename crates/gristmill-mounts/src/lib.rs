@@ -1,0 +1,1 @@
+//! The mounts room of Gristmill.

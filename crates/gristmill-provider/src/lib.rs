@@ -1,0 +1,1 @@
+//! The provider room of Gristmill.
