@@ -1,1 +1,494 @@
-//! To be written.
+//! The protocol between server and agent: one gRPC stream in each direction, opened by the agent.
+//!
+//! The agent says [`Hello`] with everything it holds, the server answers [`Welcome`] or
+//! [`Retire`]. From then on the server says which runs the agent should hold ([`Task`], [`Run`],
+//! [`Cancel`]) and the agent reports ([`Report`]); each report is kept and repeated after a
+//! reconnect until the server acknowledges it, which it does when the report is durable.
+//! Repeating any message is harmless.
+//!
+//! The messages are protobuf, written by hand as `prost` structs: an agent outlives the server
+//! that started it, so old agents must understand new servers. Tags are never used again.
+
+use prost::{Enumeration, Message, Oneof};
+
+/// The gRPC path of the only method.
+pub const CONNECT_PATH: &str = "/gristmill.agent.v1.Agent/Connect";
+
+/// Agent to server.
+#[derive(Clone, PartialEq, Message)]
+pub struct FromAgent {
+    /// What it says.
+    #[prost(oneof = "FromAgentKind", tags = "1, 2, 3, 4")]
+    pub kind: Option<FromAgentKind>,
+}
+
+/// What an agent says.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum FromAgentKind {
+    /// First of all.
+    #[prost(message, tag = "1")]
+    Hello(Hello),
+    /// What became of runs.
+    #[prost(message, tag = "2")]
+    Reports(Reports),
+    /// Still here; sent when there was nothing else to say.
+    #[prost(message, tag = "3")]
+    Beat(Beat),
+    /// The answer to [`ReadLog`].
+    #[prost(message, tag = "4")]
+    Log(LogBytes),
+}
+
+/// Who the agent is and what it holds.
+#[derive(Clone, PartialEq, Message)]
+pub struct Hello {
+    /// The worker's id, `i-…`.
+    #[prost(string, tag = "1")]
+    pub worker: String,
+    /// Its generation.
+    #[prost(uint32, tag = "2")]
+    pub generation: u32,
+    /// Proves that it was started for this worker and generation.
+    #[prost(string, tag = "3")]
+    pub token: String,
+    /// Address of the machine, as shown to users.
+    #[prost(string, tag = "4")]
+    pub address: String,
+    /// Runs it executes or holds an unacknowledged result of.
+    #[prost(uint64, repeated, tag = "5")]
+    pub holds: Vec<u64>,
+    /// What the machine cannot enforce, for the operator.
+    #[prost(string, repeated, tag = "6")]
+    pub notices: Vec<String>,
+    /// The agent's version.
+    #[prost(string, tag = "7")]
+    pub version: String,
+}
+
+/// Nothing to say.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Beat {}
+
+/// Several reports in their order.
+#[derive(Clone, PartialEq, Message)]
+pub struct Reports {
+    /// In the order in which they happened.
+    #[prost(message, repeated, tag = "1")]
+    pub reports: Vec<Report>,
+}
+
+/// What became of one run.
+#[derive(Clone, PartialEq, Message)]
+pub struct Report {
+    /// Which run.
+    #[prost(uint64, tag = "1")]
+    pub run: u64,
+    /// When the program started, microseconds since 1970; 0 when it never did.
+    #[prost(int64, tag = "2")]
+    pub started: i64,
+    /// How it ended; absent while it runs.
+    #[prost(message, optional, tag = "3")]
+    pub end: Option<RunEnd>,
+}
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Message)]
+pub struct RunEnd {
+    /// When, microseconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub at: i64,
+    /// In which way.
+    #[prost(enumeration = "EndKind", tag = "2")]
+    pub kind: i32,
+    /// Exit code or signal number.
+    #[prost(sint32, tag = "3")]
+    pub number: i32,
+    /// For `UNABLE` and `INFRASTRUCTURE`: which part, a code of `model::Cause`.
+    #[prost(string, tag = "4")]
+    pub cause: String,
+    /// For a person.
+    #[prost(string, tag = "5")]
+    pub message: String,
+    /// More words for a person.
+    #[prost(string, tag = "6")]
+    pub detail: String,
+}
+
+/// The ways in which a run ends; see `model::RunOutcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum EndKind {
+    /// By itself.
+    Exited = 0,
+    /// By a signal.
+    Signalled = 1,
+    /// Too long.
+    TimedOut = 2,
+    /// Too much memory.
+    OutOfMemory = 3,
+    /// The job's fault before or after the program.
+    Unable = 4,
+    /// The machine's or the store's fault.
+    Infrastructure = 5,
+    /// The server said so.
+    Cancelled = 6,
+}
+
+/// Bytes of a log that is still being written.
+#[derive(Clone, PartialEq, Message)]
+pub struct LogBytes {
+    /// The request it answers.
+    #[prost(uint64, tag = "1")]
+    pub request: u64,
+    /// The bytes from the asked offset on; may be empty.
+    #[prost(bytes = "vec", tag = "2")]
+    pub bytes: Vec<u8>,
+    /// Whether the run is over or not here, so that nothing will follow.
+    #[prost(bool, tag = "3")]
+    pub over: bool,
+}
+
+/// Server to agent.
+#[derive(Clone, PartialEq, Message)]
+pub struct ToAgent {
+    /// What it says.
+    #[prost(oneof = "ToAgentKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    pub kind: Option<ToAgentKind>,
+}
+
+/// What a server says.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum ToAgentKind {
+    /// The agent is wanted.
+    #[prost(message, tag = "1")]
+    Welcome(Welcome),
+    /// The agent is not wanted: end everything and exit.
+    #[prost(message, tag = "2")]
+    Retire(Retire),
+    /// What the runs of a task have in common; before the first of them.
+    #[prost(message, tag = "3")]
+    Task(Box<Task>),
+    /// This run should be held.
+    #[prost(message, tag = "4")]
+    Run(Run),
+    /// This run should not be held any more: end it if it runs, forget its result.
+    #[prost(message, tag = "5")]
+    Cancel(Cancel),
+    /// These results are durable: forget them.
+    #[prost(message, tag = "6")]
+    Acknowledge(Acknowledge),
+    /// Bytes of a log are wanted.
+    #[prost(message, tag = "7")]
+    ReadLog(ReadLog),
+}
+
+/// The agent is wanted.
+#[derive(Clone, PartialEq, Message)]
+pub struct Welcome {
+    /// How often to say something, milliseconds.
+    #[prost(uint32, tag = "1")]
+    pub beat_ms: u32,
+    /// The object store's endpoint as this agent reaches it.
+    #[prost(string, tag = "2")]
+    pub oss_endpoint: String,
+}
+
+/// The agent is not wanted.
+#[derive(Clone, PartialEq, Message)]
+pub struct Retire {
+    /// Why, for its log.
+    #[prost(string, tag = "1")]
+    pub reason: String,
+}
+
+/// What the runs of a task have in common.
+#[derive(Clone, PartialEq, Message)]
+pub struct Task {
+    /// Number by which runs name it, valid in this stream.
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// Job id.
+    #[prost(string, tag = "2")]
+    pub job: String,
+    /// Task name.
+    #[prost(string, tag = "3")]
+    pub task: String,
+    /// The command line, not split.
+    #[prost(string, tag = "4")]
+    pub command_line: String,
+    /// `oss://…` of the package; empty for none.
+    #[prost(string, tag = "5")]
+    pub package: String,
+    /// Environment, complete but for what depends on the instance.
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub env: std::collections::BTreeMap<String, String>,
+    /// What is seen where.
+    #[prost(message, repeated, tag = "7")]
+    pub inputs: Vec<Mapping>,
+    /// What is uploaded where at the end.
+    #[prost(message, repeated, tag = "8")]
+    pub outputs: Vec<Mapping>,
+    /// Which logs are uploaded into which prefix.
+    #[prost(message, repeated, tag = "9")]
+    pub logs: Vec<Mapping>,
+    /// `oss://…/` for standard output; empty for none.
+    #[prost(string, tag = "10")]
+    pub stdout: String,
+    /// `oss://…/` for standard error; empty for none.
+    #[prost(string, tag = "11")]
+    pub stderr: String,
+    /// Longest run in seconds.
+    #[prost(uint32, tag = "12")]
+    pub timeout: u32,
+    /// Character set of names.
+    #[prost(string, tag = "13")]
+    pub locale: String,
+    /// File locks on mounts.
+    #[prost(bool, tag = "14")]
+    pub lock: bool,
+    /// Key for the object store, good for this task's mappings only.
+    #[prost(string, tag = "15")]
+    pub access_key_id: String,
+    /// Its secret.
+    #[prost(string, tag = "16")]
+    pub access_key_secret: String,
+    /// Memory of the machine in bytes; 0 for no limit.
+    #[prost(uint64, tag = "17")]
+    pub memory_bytes: u64,
+    /// Thousandths of a processor; 0 for no limit.
+    #[prost(uint32, tag = "18")]
+    pub cpu_millis: u32,
+}
+
+/// A place in the object store and a local path.
+#[derive(Clone, PartialEq, Message)]
+pub struct Mapping {
+    /// `oss://bucket/key`.
+    #[prost(string, tag = "1")]
+    pub remote: String,
+    /// Absolute local path.
+    #[prost(string, tag = "2")]
+    pub local: String,
+}
+
+/// This run should be held.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Run {
+    /// Which run.
+    #[prost(uint64, tag = "1")]
+    pub run: u64,
+    /// Of which [`Task`].
+    #[prost(uint32, tag = "2")]
+    pub task: u32,
+    /// Which instance.
+    #[prost(uint32, tag = "3")]
+    pub instance: u32,
+}
+
+/// This run should not be held any more.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Cancel {
+    /// Which run.
+    #[prost(uint64, tag = "1")]
+    pub run: u64,
+}
+
+/// These results are durable.
+#[derive(Clone, PartialEq, Message)]
+pub struct Acknowledge {
+    /// Which runs.
+    #[prost(uint64, repeated, tag = "1")]
+    pub runs: Vec<u64>,
+}
+
+/// Bytes of a log are wanted.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct ReadLog {
+    /// Number of this request.
+    #[prost(uint64, tag = "1")]
+    pub request: u64,
+    /// Which run.
+    #[prost(uint64, tag = "2")]
+    pub run: u64,
+    /// 1 standard output, 2 standard error.
+    #[prost(uint32, tag = "3")]
+    pub stream: u32,
+    /// From where.
+    #[prost(uint64, tag = "4")]
+    pub offset: u64,
+    /// At most so many bytes.
+    #[prost(uint32, tag = "5")]
+    pub bytes_max: u32,
+}
+
+impl From<FromAgentKind> for FromAgent {
+    fn from(kind: FromAgentKind) -> Self {
+        Self { kind: Some(kind) }
+    }
+}
+
+impl From<ToAgentKind> for ToAgent {
+    fn from(kind: ToAgentKind) -> Self {
+        Self { kind: Some(kind) }
+    }
+}
+
+/// A report that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} `{value}` in a report")]
+pub struct BadReport {
+    /// Which part.
+    pub what: &'static str,
+    /// As sent.
+    pub value: String,
+}
+
+mod convert {
+    use super::{BadReport, EndKind, Report, RunEnd};
+    use gristmill_model::{Cause, RunId, RunOutcome, RunReport, Timestamp};
+
+    /// Longest text that is kept of an agent's words, bytes. Agents are not trusted with memory.
+    const WORDS_MAX: usize = 4096;
+
+    const CAUSES: [Cause; 11] = [
+        Cause::NonZeroExit,
+        Cause::Signal,
+        Cause::Timeout,
+        Cause::OutOfMemory,
+        Cause::Command,
+        Cause::Package,
+        Cause::Mount,
+        Cause::Upload,
+        Cause::Image,
+        Cause::WorkerLost,
+        Cause::Sandbox,
+    ];
+
+    fn cause(code: &str) -> Result<Cause, BadReport> {
+        let known = CAUSES.into_iter().find(|cause| cause.code() == code);
+        known.ok_or_else(|| BadReport { what: "cause", value: cut(code.to_owned()) })
+    }
+
+    fn cut(mut text: String) -> String {
+        text.truncate(text.floor_char_boundary(WORDS_MAX));
+        text
+    }
+
+    impl From<&RunReport> for Report {
+        fn from(report: &RunReport) -> Self {
+            match report {
+                RunReport::Started { run, at } => Self { run: run.0, started: at.0, end: None },
+                RunReport::Ended { run, started, ended, outcome, detail } => Self {
+                    run: run.0,
+                    started: started.map_or(0, |at| at.0),
+                    end: Some(end_of(*ended, outcome, detail)),
+                },
+            }
+        }
+    }
+
+    fn end_of(at: Timestamp, outcome: &RunOutcome, detail: &str) -> RunEnd {
+        let (kind, number, cause, message) = match outcome {
+            RunOutcome::Exited { code } => (EndKind::Exited, *code, "", ""),
+            RunOutcome::Signalled { signal } => (EndKind::Signalled, *signal, "", ""),
+            RunOutcome::TimedOut => (EndKind::TimedOut, 0, "", ""),
+            RunOutcome::OutOfMemory => (EndKind::OutOfMemory, 0, "", ""),
+            RunOutcome::Unable { cause, message } => {
+                (EndKind::Unable, 0, cause.code(), message.as_str())
+            }
+            RunOutcome::Infrastructure { cause, message } => {
+                (EndKind::Infrastructure, 0, cause.code(), message.as_str())
+            }
+            RunOutcome::Cancelled => (EndKind::Cancelled, 0, "", ""),
+        };
+        RunEnd {
+            at: at.0,
+            kind: kind.into(),
+            number,
+            cause: cause.to_owned(),
+            message: message.to_owned(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    impl TryFrom<Report> for RunReport {
+        type Error = BadReport;
+
+        fn try_from(report: Report) -> Result<Self, BadReport> {
+            let run = RunId(report.run);
+            let Some(end) = report.end else {
+                return Ok(Self::Started { run, at: Timestamp(report.started) });
+            };
+            Ok(Self::Ended {
+                run,
+                started: (report.started != 0).then_some(Timestamp(report.started)),
+                ended: Timestamp(end.at),
+                detail: cut(end.detail.clone()),
+                outcome: outcome_of(end)?,
+            })
+        }
+    }
+
+    fn outcome_of(end: RunEnd) -> Result<RunOutcome, BadReport> {
+        let kind = EndKind::try_from(end.kind)
+            .map_err(|_| BadReport { what: "end", value: end.kind.to_string() })?;
+        Ok(match kind {
+            EndKind::Exited => RunOutcome::Exited { code: end.number },
+            EndKind::Signalled => RunOutcome::Signalled { signal: end.number },
+            EndKind::TimedOut => RunOutcome::TimedOut,
+            EndKind::OutOfMemory => RunOutcome::OutOfMemory,
+            EndKind::Unable => {
+                RunOutcome::Unable { cause: cause(&end.cause)?, message: cut(end.message) }
+            }
+            EndKind::Infrastructure => {
+                RunOutcome::Infrastructure { cause: cause(&end.cause)?, message: cut(end.message) }
+            }
+            EndKind::Cancelled => RunOutcome::Cancelled,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gristmill_model::{Cause, RunId, RunOutcome, RunReport, Timestamp};
+
+    #[test]
+    fn reports_survive_the_wire() {
+        let outcomes = [
+            RunOutcome::Exited { code: -1 },
+            RunOutcome::Signalled { signal: 9 },
+            RunOutcome::TimedOut,
+            RunOutcome::OutOfMemory,
+            RunOutcome::Unable { cause: Cause::Package, message: "no such object".into() },
+            RunOutcome::Infrastructure { cause: Cause::Upload, message: "503".into() },
+            RunOutcome::Cancelled,
+        ];
+        let ended = outcomes.map(|outcome| RunReport::Ended {
+            run: RunId(7),
+            started: Some(Timestamp(1)),
+            ended: Timestamp(2),
+            outcome,
+            detail: "two files discarded".into(),
+        });
+        let started = RunReport::Started { run: RunId(7), at: Timestamp(1) };
+        for report in ended.into_iter().chain([started]) {
+            let bytes = Report::from(&report).encode_to_vec();
+            let read = Report::decode(bytes.as_slice()).expect("just encoded");
+            assert_eq!(RunReport::try_from(read), Ok(report));
+        }
+    }
+
+    #[test]
+    fn an_unknown_end_is_refused_and_long_words_are_cut() {
+        let end = RunEnd { kind: 99, ..RunEnd::default() };
+        let report = Report { run: 1, started: 0, end: Some(end) };
+        assert!(RunReport::try_from(report).is_err());
+        let end = RunEnd { detail: "é".repeat(5000), ..RunEnd::default() };
+        let report = Report { run: 1, started: 0, end: Some(end) };
+        let Ok(RunReport::Ended { detail, .. }) = RunReport::try_from(report) else {
+            panic!("the report is legal")
+        };
+        assert_eq!(detail.len(), 4096);
+    }
+}
