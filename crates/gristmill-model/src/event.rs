@@ -29,6 +29,15 @@ pub enum Purpose {
     },
 }
 
+/// What an idempotency token was sent with; tokens of different kinds do not meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TokenUse {
+    /// `POST /jobs`.
+    Job,
+    /// `POST /clusters`.
+    Cluster,
+}
+
 /// What becomes of an instance after a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AfterRun {
@@ -40,7 +49,7 @@ pub enum AfterRun {
     PutBack,
     /// It failed for good.
     Failed,
-    /// It was stopped with its job (already recorded); the run's end is only noted.
+    /// It stops with its job: a `JobStopped` or `JobEnded` follows in the same batch.
     Ignored,
 }
 
@@ -257,6 +266,15 @@ pub enum Event {
         worker: WorkerId,
         /// When.
         at: Timestamp,
+    },
+    /// An idempotency token is old enough to be forgotten.
+    TokenExpired {
+        /// Whose.
+        account: AccountId,
+        /// Of which operation.
+        used_for: TokenUse,
+        /// The client's text.
+        text: String,
     },
 }
 
