@@ -5,11 +5,27 @@
 //! durable when it returns. Bodies stream in both directions: memory does not grow with the size
 //! of an object.
 //!
+//! [`ObjectStore`] is what every store can do. [`LocalStore`] adds what the OSS door needs of a store
+//! that is ours: buckets with owners, copy, append, and listings of uploads.
+//!
 //! Start at [`ObjectStore`].
+
+mod digest;
+mod fold;
+mod local;
+pub mod memory;
+mod rules;
+
+pub use digest::{Digest, Sum};
+pub use local::{
+    BucketAcl, BucketInfo, BucketStat, Clock, CopyOptions, LocalStore, PartInfo, PartListing,
+    Source, UploadInfo, UploadListOptions, UploadListing,
+};
+pub use rules::PART_SIZE_MIN;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::{StreamExt, stream::BoxStream};
 use gristmill_model::Timestamp;
 use std::{collections::BTreeMap, io, ops::Range};
 
@@ -32,7 +48,7 @@ pub struct ObjectInfo {
     /// `Normal`, `Appendable`, `Multipart` or `Symlink`.
     pub kind: String,
     /// `Content-Type` and the other stored headers, lower-case names. User metadata is here as
-    /// `x-oss-meta-…`.
+    /// `x-oss-meta-…`. Listings leave this empty.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -52,7 +68,8 @@ pub struct PutOptions {
 /// What to read.
 #[derive(Debug, Clone, Default)]
 pub struct GetOptions {
-    /// Byte range inside the object; the end is cut to its size.
+    /// Byte range inside the object; the end is cut to its size. A start beyond the size is
+    /// refused with `InvalidRange`; a start at the size gives no bytes.
     pub range: Option<Range<u64>>,
     /// Refuse with [`ObjectError::Changed`] when the ETag is another one.
     pub if_match: Option<String>,
@@ -249,10 +266,20 @@ pub trait ObjectStore: Send + Sync + 'static {
     ) -> Result<ObjectInfo, ObjectError>;
 
     /// Drops an upload and its parts.
-    async fn abort_upload(
-        &self,
-        bucket: &str,
-        key: &str,
-        upload: &str,
-    ) -> Result<(), ObjectError>;
+    async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<(), ObjectError>;
+}
+
+/// A body of bytes that are already in memory.
+pub fn body_of(bytes: impl Into<Bytes>) -> ByteStream {
+    let bytes = bytes.into();
+    Box::pin(futures::stream::iter((!bytes.is_empty()).then_some(Ok(bytes))))
+}
+
+/// Reads a body whole. Only for bodies that are known to be small.
+pub async fn collect(mut body: ByteStream) -> io::Result<Bytes> {
+    let mut whole = bytes::BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        whole.extend_from_slice(&chunk?);
+    }
+    Ok(whole.freeze())
 }

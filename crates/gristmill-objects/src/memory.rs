@@ -1,0 +1,537 @@
+//! A store in memory: the reference for what every store must do, and the store of other rooms'
+//! tests.
+//!
+//! One lock around everything. It is never held while a body streams: bytes are gathered first and
+//! put in place at once, so nobody sees half an object. Readers hold the bytes they opened.
+
+use crate::{
+    BucketAcl, BucketInfo, BucketStat, ByteStream, Clock, CopyOptions, Digest, GetObject,
+    GetOptions, ListOptions, Listing, LocalStore, ObjectError, ObjectInfo, ObjectStore, PartInfo,
+    PartListing, PartRef, PutOptions, Source, Sum, UploadInfo, UploadListOptions, UploadListing,
+    fold::{Fold, See},
+    rules::{
+        assemble, changed, check_key, check_part_number, check_position, clip, exists, grown_info,
+        io_error, kind_of, no_bucket, no_key, no_upload, part_page, refused, same_etag,
+    },
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use gristmill_model::AccountId;
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{Mutex, MutexGuard},
+};
+
+/// Objects in memory.
+pub struct MemoryStore {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    buckets: BTreeMap<String, Bucket>,
+    uploads_made: u64,
+}
+
+struct Bucket {
+    info: BucketInfo,
+    settings: BTreeMap<String, String>,
+    objects: BTreeMap<Vec<u8>, Object>,
+    uploads: BTreeMap<(Vec<u8>, String), Upload>,
+}
+
+#[derive(Clone)]
+struct Object {
+    info: ObjectInfo,
+    data: Vec<Bytes>,
+}
+
+struct Upload {
+    info: UploadInfo,
+    options: PutOptions,
+    parts: BTreeMap<u32, (PartInfo, Vec<Bytes>)>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    /// A store with one bucket of account 0, for tests.
+    pub fn with_bucket(clock: Clock, bucket: &str) -> Self {
+        let store = Self::new(clock);
+        store.make_bucket(bucket, AccountId::default(), BucketAcl::Private).expect("it is new");
+        store
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding the state")
+    }
+
+    /// Looks at or changes a bucket.
+    fn in_bucket<T>(
+        &self,
+        bucket: &str,
+        action: impl FnOnce(&mut Bucket) -> Result<T, ObjectError>,
+    ) -> Result<T, ObjectError> {
+        let mut state = self.state();
+        action(state.buckets.get_mut(bucket).ok_or_else(|| no_bucket(bucket))?)
+    }
+
+    fn in_upload<T>(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        action: impl FnOnce(&mut Upload) -> Result<T, ObjectError>,
+    ) -> Result<T, ObjectError> {
+        let id = (key.as_bytes().to_vec(), upload.to_owned());
+        self.in_bucket(bucket, |bucket| {
+            action(bucket.uploads.get_mut(&id).ok_or_else(|| no_upload(upload))?)
+        })
+    }
+
+    fn make_bucket(
+        &self,
+        bucket: &str,
+        owner: AccountId,
+        acl: BucketAcl,
+    ) -> Result<BucketInfo, ObjectError> {
+        let created = (self.clock)();
+        let mut state = self.state();
+        let made = state.buckets.entry(bucket.to_owned()).or_insert_with(|| Bucket {
+            info: BucketInfo { name: bucket.to_owned(), owner, created, acl },
+            settings: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+        });
+        if made.info.owner != owner {
+            return Err(refused("BucketAlreadyExists", format!("bucket `{bucket}` is taken")));
+        }
+        made.info.acl = acl;
+        Ok(made.info.clone())
+    }
+
+    fn object_of(&self, key: &str, sum: Sum, options: PutOptions, data: Vec<Bytes>) -> Object {
+        let info = ObjectInfo {
+            key: key.to_owned(),
+            size: sum.length,
+            etag: sum.etag(),
+            last_modified: (self.clock)(),
+            crc64: Some(sum.crc64),
+            kind: kind_of(&options.headers).to_owned(),
+            headers: options.headers,
+        };
+        Object { info, data }
+    }
+}
+
+impl Bucket {
+    fn object(&self, key: &str) -> Result<&Object, ObjectError> {
+        self.objects.get(key.as_bytes()).ok_or_else(|| no_key(&self.info.name, key))
+    }
+
+    /// The object, if it is the version that is meant.
+    fn version(&self, key: &str, if_match: Option<&str>) -> Result<&Object, ObjectError> {
+        let object = self.object(key)?;
+        match if_match {
+            Some(etag) if !same_etag(etag, &object.info.etag) => Err(changed(&self.info.name, key)),
+            _ => Ok(object),
+        }
+    }
+
+    fn place(&mut self, object: Object, forbid: bool) -> Result<ObjectInfo, ObjectError> {
+        let info = object.info.clone();
+        if forbid && self.objects.contains_key(info.key.as_bytes()) {
+            return Err(exists(&info.key));
+        }
+        self.objects.insert(info.key.clone().into_bytes(), object);
+        Ok(info)
+    }
+
+    fn list(&self, options: &ListOptions) -> Listing {
+        let mut fold = Fold::new(&options.prefix, options.delimiter.as_deref(), options.keys_max);
+        let mut from = fold.seek(&options.after);
+        let mut objects = vec![];
+        'page: loop {
+            let rest = self.objects.range((Bound::Included(from.clone()), Bound::Unbounded));
+            for (_, object) in
+                rest.take_while(|(key, _)| key.starts_with(options.prefix.as_bytes()))
+            {
+                match fold.see(&object.info.key) {
+                    See::Take => {
+                        objects.push(ObjectInfo { headers: BTreeMap::new(), ..object.info.clone() })
+                    }
+                    See::Seek(to) => {
+                        from = to;
+                        continue 'page;
+                    }
+                    See::Full => break 'page,
+                }
+            }
+            break;
+        }
+        Listing { objects, common_prefixes: fold.common_prefixes, next: fold.next }
+    }
+
+    fn list_uploads(&self, options: &UploadListOptions) -> UploadListing {
+        let resumes = |key: &str, id: &str| {
+            !options.after_upload.is_empty()
+                && key == options.after_key
+                && id > options.after_upload.as_str()
+        };
+        let mut fold =
+            Fold::new(&options.prefix, options.delimiter.as_deref(), options.uploads_max);
+        let mut from = fold.seek(&options.after_key);
+        let mut listing = UploadListing::default();
+        let mut last = String::new();
+        for ((key, id), upload) in &self.uploads {
+            let skip = key < &from && !resumes(&upload.info.key, id);
+            if skip || !upload.info.key.starts_with(&options.prefix) {
+                continue;
+            }
+            match fold.see(&upload.info.key) {
+                See::Take => {
+                    last.clone_from(id);
+                    listing.uploads.push(upload.info.clone());
+                }
+                See::Seek(to) => {
+                    last.clear();
+                    from = to;
+                }
+                See::Full => break,
+            }
+        }
+        listing.next = fold.next.map(|key| (key, last));
+        listing.common_prefixes = fold.common_prefixes;
+        listing
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+        body: ByteStream,
+    ) -> Result<ObjectInfo, ObjectError> {
+        check_key(key)?;
+        self.in_bucket(bucket, |_| Ok(()))?;
+        let (sum, data) = gather(key, &options, body).await?;
+        let forbid = options.forbid_overwrite;
+        let object = self.object_of(key, sum, options, data);
+        self.in_bucket(bucket, |bucket| bucket.place(object, forbid))
+    }
+
+    async fn get(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: GetOptions,
+    ) -> Result<GetObject, ObjectError> {
+        let object = self.in_bucket(bucket, |bucket| {
+            bucket.version(key, options.if_match.as_deref()).cloned()
+        })?;
+        let range = clip(options.range, object.info.size)?;
+        let chunks = slices(&object.data, range.start, range.end).into_iter().map(Ok);
+        let body = futures::stream::iter(chunks).boxed();
+        Ok(GetObject { info: object.info, range, body })
+    }
+
+    async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, ObjectError> {
+        self.in_bucket(bucket, |bucket| Ok(bucket.object(key)?.info.clone()))
+    }
+
+    async fn delete(&self, bucket: &str, key: &str) -> Result<(), ObjectError> {
+        self.delete_many(bucket, &[key.to_owned()]).await
+    }
+
+    async fn list(&self, bucket: &str, options: ListOptions) -> Result<Listing, ObjectError> {
+        self.in_bucket(bucket, |bucket| Ok(bucket.list(&options)))
+    }
+
+    async fn create_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<String, ObjectError> {
+        check_key(key)?;
+        let initiated = (self.clock)();
+        let mut state = self.state();
+        state.uploads_made += 1;
+        let upload = format!("{:032X}", state.uploads_made);
+        let bucket = state.buckets.get_mut(bucket).ok_or_else(|| no_bucket(bucket))?;
+        let info = UploadInfo { key: key.to_owned(), upload: upload.clone(), initiated };
+        let made = Upload { info, options, parts: BTreeMap::new() };
+        bucket.uploads.insert((key.as_bytes().to_vec(), upload.clone()), made);
+        Ok(upload)
+    }
+
+    async fn put_part(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        number: u32,
+        options: PutOptions,
+        body: ByteStream,
+    ) -> Result<ObjectInfo, ObjectError> {
+        check_part_number(number)?;
+        self.in_upload(bucket, key, upload, |_| Ok(()))?;
+        let (sum, data) = gather(key, &options, body).await?;
+        let info = self.object_of(key, sum, PutOptions::default(), vec![]).info;
+        let part = PartInfo {
+            number,
+            size: sum.length,
+            etag: sum.etag(),
+            crc64: sum.crc64,
+            last_modified: info.last_modified,
+        };
+        self.in_upload(bucket, key, upload, |upload| {
+            upload.parts.insert(number, (part, data));
+            Ok(info)
+        })
+    }
+
+    async fn complete_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        parts: &[PartRef],
+    ) -> Result<ObjectInfo, ObjectError> {
+        let last_modified = (self.clock)();
+        let id = (key.as_bytes().to_vec(), upload.to_owned());
+        self.in_bucket(bucket, |bucket| {
+            let found = bucket.uploads.get(&id).ok_or_else(|| no_upload(upload))?;
+            let whole = assemble(parts, |number| found.parts.get(&number).map(|(info, _)| info))?;
+            let data = parts.iter().flat_map(|part| found.parts[&part.number].1.clone()).collect();
+            let info = ObjectInfo {
+                key: key.to_owned(),
+                size: whole.size,
+                etag: whole.etag,
+                last_modified,
+                crc64: Some(whole.crc64),
+                kind: "Multipart".to_owned(),
+                headers: found.options.headers.clone(),
+            };
+            let forbid = found.options.forbid_overwrite;
+            let info = bucket.place(Object { info, data }, forbid)?;
+            bucket.uploads.remove(&id);
+            Ok(info)
+        })
+    }
+
+    async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<(), ObjectError> {
+        let id = (key.as_bytes().to_vec(), upload.to_owned());
+        self.in_bucket(bucket, |bucket| {
+            bucket.uploads.remove(&id).map(drop).ok_or_else(|| no_upload(upload))
+        })
+    }
+}
+
+#[async_trait]
+impl LocalStore for MemoryStore {
+    async fn create_bucket(
+        &self,
+        bucket: &str,
+        owner: AccountId,
+        acl: BucketAcl,
+    ) -> Result<BucketInfo, ObjectError> {
+        self.make_bucket(bucket, owner, acl)
+    }
+
+    async fn bucket(&self, bucket: &str) -> Result<BucketInfo, ObjectError> {
+        self.in_bucket(bucket, |bucket| Ok(bucket.info.clone()))
+    }
+
+    async fn list_buckets(&self, owner: AccountId) -> Result<Vec<BucketInfo>, ObjectError> {
+        let state = self.state();
+        let infos = state.buckets.values().map(|bucket| bucket.info.clone());
+        Ok(infos.filter(|info| info.owner == owner).collect())
+    }
+
+    async fn set_bucket_acl(&self, bucket: &str, acl: BucketAcl) -> Result<(), ObjectError> {
+        self.in_bucket(bucket, |bucket| {
+            bucket.info.acl = acl;
+            Ok(())
+        })
+    }
+
+    async fn delete_bucket(&self, bucket: &str) -> Result<(), ObjectError> {
+        let mut state = self.state();
+        let found = state.buckets.get(bucket).ok_or_else(|| no_bucket(bucket))?;
+        if !found.objects.is_empty() || !found.uploads.is_empty() {
+            return Err(refused("BucketNotEmpty", "the bucket has objects or unfinished uploads"));
+        }
+        state.buckets.remove(bucket);
+        Ok(())
+    }
+
+    async fn bucket_stat(&self, bucket: &str) -> Result<BucketStat, ObjectError> {
+        self.in_bucket(bucket, |bucket| {
+            Ok(BucketStat {
+                bytes: bucket.objects.values().map(|object| object.info.size).sum(),
+                objects: bucket.objects.len() as u64,
+                uploads: bucket.uploads.len() as u64,
+                parts: bucket.uploads.values().map(|upload| upload.parts.len() as u64).sum(),
+            })
+        })
+    }
+
+    async fn bucket_setting(
+        &self,
+        bucket: &str,
+        name: &str,
+    ) -> Result<Option<String>, ObjectError> {
+        self.in_bucket(bucket, |bucket| Ok(bucket.settings.get(name).cloned()))
+    }
+
+    async fn set_bucket_setting(
+        &self,
+        bucket: &str,
+        name: &str,
+        text: Option<String>,
+    ) -> Result<(), ObjectError> {
+        self.in_bucket(bucket, |bucket| {
+            match text {
+                Some(text) => bucket.settings.insert(name.to_owned(), text),
+                None => bucket.settings.remove(name),
+            };
+            Ok(())
+        })
+    }
+
+    async fn set_headers(
+        &self,
+        bucket: &str,
+        key: &str,
+        headers: BTreeMap<String, String>,
+        if_match: Option<String>,
+    ) -> Result<ObjectInfo, ObjectError> {
+        self.in_bucket(bucket, |bucket| {
+            let mut object = bucket.version(key, if_match.as_deref())?.clone();
+            object.info.headers = headers;
+            bucket.place(object, false)
+        })
+    }
+
+    async fn copy(
+        &self,
+        source: &Source,
+        bucket: &str,
+        key: &str,
+        options: CopyOptions,
+    ) -> Result<ObjectInfo, ObjectError> {
+        check_key(key)?;
+        let mut object = self.in_bucket(&source.bucket, |bucket| {
+            bucket.version(&source.key, source.if_match.as_deref()).cloned()
+        })?;
+        object.info.key = key.to_owned();
+        object.info.last_modified = (self.clock)();
+        if let Some(headers) = options.headers {
+            object.info.headers = headers;
+        }
+        if object.info.kind != "Symlink" {
+            "Normal".clone_into(&mut object.info.kind);
+        }
+        self.in_bucket(bucket, |bucket| bucket.place(object, options.forbid_overwrite))
+    }
+
+    async fn append(
+        &self,
+        bucket: &str,
+        key: &str,
+        position: u64,
+        options: PutOptions,
+        body: ByteStream,
+    ) -> Result<ObjectInfo, ObjectError> {
+        check_key(key)?;
+        self.in_bucket(bucket, |_| Ok(()))?;
+        let (sum, data) = gather(key, &options, body).await?;
+        let mut fresh = self.object_of(key, sum, options, data);
+        "Appendable".clone_into(&mut fresh.info.kind);
+        self.in_bucket(bucket, |bucket| {
+            let Some(before) = bucket.objects.get(key.as_bytes()) else {
+                check_position(position, 0)?;
+                return bucket.place(fresh, false);
+            };
+            if before.info.kind != "Appendable" {
+                return Err(refused("ObjectNotAppendable", "the object is not appendable"));
+            }
+            check_position(position, before.info.size)?;
+            let mut grown = before.clone();
+            grown.info = grown_info(&before.info, &sum, &fresh.info);
+            grown.data.append(&mut fresh.data);
+            bucket.place(grown, false)
+        })
+    }
+
+    async fn delete_many(&self, bucket: &str, keys: &[String]) -> Result<(), ObjectError> {
+        self.in_bucket(bucket, |bucket| {
+            for key in keys {
+                bucket.objects.remove(key.as_bytes());
+            }
+            Ok(())
+        })
+    }
+
+    async fn list_parts(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        after: u32,
+        parts_max: usize,
+    ) -> Result<PartListing, ObjectError> {
+        self.in_upload(bucket, key, upload, |upload| {
+            let rest = upload.parts.range((Bound::Excluded(after), Bound::Unbounded));
+            let parts = rest.map(|(_, (info, _))| info.clone()).take(parts_max + 1).collect();
+            Ok(part_page(parts, parts_max))
+        })
+    }
+
+    async fn list_uploads(
+        &self,
+        bucket: &str,
+        options: UploadListOptions,
+    ) -> Result<UploadListing, ObjectError> {
+        self.in_bucket(bucket, |bucket| Ok(bucket.list_uploads(&options)))
+    }
+}
+
+async fn gather(
+    key: &str,
+    options: &PutOptions,
+    mut body: ByteStream,
+) -> Result<(Sum, Vec<Bytes>), ObjectError> {
+    let (mut digest, mut data) = (Digest::default(), vec![]);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| io_error(format!("receive `{key}`"), error))?;
+        digest.update(&chunk);
+        data.push(chunk);
+    }
+    let sum = digest.finish();
+    sum.check(key, options)?;
+    Ok((sum, data))
+}
+
+fn slices(data: &[Bytes], start: u64, end: u64) -> Vec<Bytes> {
+    let (mut at, mut cut) = (0, vec![]);
+    for chunk in data {
+        let length = chunk.len() as u64;
+        let (from, to) = (start.clamp(at, at + length), end.clamp(at, at + length));
+        if from < to {
+            cut.push(chunk.slice((from - at) as usize..(to - at) as usize));
+        }
+        at += length;
+    }
+    cut
+}
