@@ -1,1 +1,4 @@
-//! To be written.
+//! The REST contract.
+
+/// The one API version we speak.
+pub const VERSION: &str = "2015-11-11";
