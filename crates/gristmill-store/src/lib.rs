@@ -1,1 +1,38 @@
-//! The store room of Gristmill.
+//! The store room: what the control plane knows, on its own disk.
+//!
+//! One embedded SQLite database holds four things: the journal (events, in order), the last
+//! checkpoint (entities, opaque to the store), the read tables (attempts that ended) and the
+//! outbox (effects not known to be done). One [`Store`] writes, from one thread; [`Readers`] read
+//! beside it without waiting for it.
+//!
+//! ```text
+//! commit(events, effects) --one transaction--> journal + read tables + outbox
+//! checkpoint(entities, through) -------------> entities, then the journal is cut
+//! open() ------------------------------------> entities + events after them + outbox
+//! ```
+//!
+//! Invariants
+//! - A batch is on disk whole or not at all, and when `commit` has answered it survives `kill -9`
+//!   and power loss (write-ahead log, `synchronous=FULL`).
+//! - `seq` counts from 1 without gaps. A gap is corruption, not an empty batch.
+//! - An ended attempt is inserted once and never updated; nothing here is updated as an instance
+//!   moves through its states.
+//! - One server per data directory.
+//! - No clock, no randomness, no threads of its own.
+//!
+//! Start at [`Store::open`] and [`Store::commit`].
+
+mod attempt;
+mod error;
+mod home;
+mod journal;
+mod readers;
+mod recovery;
+mod schema;
+mod store;
+
+pub use attempt::{Attempt, TEXT_BYTES_MAX};
+pub use error::{Retry, StoreError};
+pub use readers::Readers;
+pub use recovery::Recovered;
+pub use store::{Batch, Checkpoint, Committed, EffectId, Purged, Seq, Store, StoreOptions};

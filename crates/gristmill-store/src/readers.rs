@@ -1,0 +1,211 @@
+//! Reading the read tables beside the writer: a few read-only connections, handed out in turn.
+//!
+//! SQLite's write-ahead log gives every query the state of the last commit; a reader neither waits
+//! for the writer nor holds it up. Every query here is bounded by what the caller asks for, so no
+//! reader stays long and the log can be folded back into the database.
+//!
+//! The one lock guards the list of idle connections and is never held during a query.
+
+use crate::{
+    attempt::{self, Attempt, COLUMNS, job_key},
+    error::StoreError,
+};
+use gristmill_model::{InstanceNo, JobId, TaskName};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// A handle on the read tables; cheap to clone, usable from any thread. Calls block for the time
+/// of a query (and, when all connections are in use, until one is free): from async code call it
+/// where blocking is allowed.
+#[derive(Debug, Clone)]
+pub struct Readers(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    path: PathBuf,
+    busy_max: Duration,
+    connections_max: usize,
+    idle: Mutex<Idle>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    connections: Vec<Connection>,
+    /// How many exist, idle or in use.
+    open: usize,
+}
+
+impl Readers {
+    pub(crate) fn new(path: &Path, connections_max: usize, busy_max: Duration) -> Self {
+        Self(Arc::new(Pool {
+            path: path.to_owned(),
+            busy_max,
+            connections_max: connections_max.max(1),
+            idle: Mutex::default(),
+            returned: Condvar::new(),
+        }))
+    }
+
+    /// The latest ended attempt of one instance.
+    pub fn last_attempt(
+        &self,
+        job: JobId,
+        task: &TaskName,
+        instance: InstanceNo,
+    ) -> Result<Option<Attempt>, StoreError> {
+        self.read("the last attempt", |connection| last(connection, job, task, instance))
+    }
+
+    /// All ended attempts of one instance, oldest first.
+    pub fn attempts(
+        &self,
+        job: JobId,
+        task: &TaskName,
+        instance: InstanceNo,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        self.read("the attempts of an instance", |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM attempt
+                 WHERE job = ?1 AND task = ?2 AND instance = ?3 ORDER BY run"
+            );
+            connection
+                .prepare_cached(&sql)?
+                .query_map(params![job_key(job), task.as_str(), instance.0], attempt::from_row)?
+                .collect()
+        })
+    }
+
+    /// The latest ended attempt of each instance named; instances without one are left out.
+    pub fn last_attempts(
+        &self,
+        job: JobId,
+        task: &TaskName,
+        instances: &[InstanceNo],
+    ) -> Result<BTreeMap<InstanceNo, Attempt>, StoreError> {
+        self.read("the last attempts of a list", |connection| {
+            let found = instances.iter().filter_map(|instance| {
+                let attempt = last(connection, job, task, *instance).transpose()?;
+                Some(attempt.map(|attempt| (*instance, attempt)))
+            });
+            found.collect()
+        })
+    }
+
+    /// The latest ended attempt of each instance in a range; instances without one are left out.
+    /// The caller chooses the length of the page.
+    pub fn last_attempts_in(
+        &self,
+        job: JobId,
+        task: &TaskName,
+        instances: Range<u32>,
+    ) -> Result<BTreeMap<InstanceNo, Attempt>, StoreError> {
+        self.read("the last attempts of a page", |connection| {
+            // SQLite takes the other columns from the row that holds the maximum.
+            let sql = format!(
+                "SELECT {COLUMNS}, max(run) FROM attempt
+                 WHERE job = ?1 AND task = ?2 AND instance >= ?3 AND instance < ?4
+                 GROUP BY instance"
+            );
+            let page = params![job_key(job), task.as_str(), instances.start, instances.end];
+            connection
+                .prepare_cached(&sql)?
+                .query_map(page, attempt::from_row)?
+                .map(|row| row.map(|attempt| (attempt.instance, attempt)))
+                .collect()
+        })
+    }
+
+    /// Lends a connection to `query`. One whose query failed is not used again.
+    fn read<T>(
+        &self,
+        what: &'static str,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let read = |source| StoreError::read(what, source);
+        let mut lent = self.0.lend();
+        let result = query(lent.get().map_err(read)?);
+        if result.is_err() {
+            lent.connection = None;
+        }
+        result.map_err(read)
+    }
+}
+
+fn last(
+    connection: &Connection,
+    job: JobId,
+    task: &TaskName,
+    instance: InstanceNo,
+) -> rusqlite::Result<Option<Attempt>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM attempt
+         WHERE job = ?1 AND task = ?2 AND instance = ?3 ORDER BY run DESC LIMIT 1"
+    );
+    connection
+        .prepare_cached(&sql)?
+        .query_row(params![job_key(job), task.as_str(), instance.0], attempt::from_row)
+        .optional()
+}
+
+/// A place in the pool on loan, with its connection when it has one. Dropping it gives both back.
+struct Lent<'a> {
+    pool: &'a Pool,
+    connection: Option<Connection>,
+}
+
+impl Pool {
+    /// Waits for a place. An idle connection is preferred to a new one.
+    fn lend(&self) -> Lent<'_> {
+        let mut idle = self.lock();
+        loop {
+            if let Some(connection) = idle.connections.pop() {
+                return Lent { pool: self, connection: Some(connection) };
+            }
+            if idle.open < self.connections_max {
+                idle.open += 1;
+                return Lent { pool: self, connection: None };
+            }
+            idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(self.busy_max)?;
+        Ok(connection)
+    }
+
+    /// The list is whole even when a thread died holding it: it is changed in single steps.
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lent<'_> {
+    /// The connection, opened at its first use.
+    fn get(&mut self) -> rusqlite::Result<&Connection> {
+        Ok(match &mut self.connection {
+            Some(connection) => connection,
+            place => place.insert(self.pool.open()?),
+        })
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut idle = self.pool.lock();
+        match self.connection.take() {
+            Some(connection) => idle.connections.push(connection),
+            None => idle.open -= 1,
+        }
+        self.pool.returned.notify_one();
+    }
+}

@@ -1,0 +1,345 @@
+//! The one writer: commits batches, takes checkpoints, clears the outbox, removes old attempts.
+//!
+//! Every public function is one transaction or a row of bounded ones. A function that fails with
+//! `Retry::Later` has changed nothing; after `Retry::Never` the store is broken and says so until
+//! the process ends, because it is not known what reached the disk.
+//!
+//! Start at [`Store::commit`].
+
+use crate::{
+    attempt,
+    error::{Retry, StoreError},
+    home::Home,
+    journal,
+    readers::Readers,
+    recovery::{self, Recovered},
+    schema,
+};
+use gristmill_model::{Effect, Event, Timestamp};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+use serde::Deserialize;
+use std::{path::Path, time::Duration};
+
+/// Rows taken out of the journal in one transaction after a checkpoint.
+const TRIM_ROWS_MAX: i64 = 20_000;
+
+/// Bytes the write-ahead log keeps on disk once it was folded back.
+const LOG_BYTES_KEPT: i64 = 64 << 20;
+
+/// The size of a page of the database.
+const PAGE_BYTES: u64 = 4096;
+
+/// The number of an event: 1 for the first, no gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Seq(pub u64);
+
+/// The number of an effect in the outbox; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EffectId(pub u64);
+
+/// Limits of the store. Since 0.1.0.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreOptions {
+    /// The largest size of the database in bytes; beyond it writes are refused as on a full disk.
+    /// `None`: as large as the disk allows. The write-ahead log comes on top.
+    pub size_bytes_max: Option<u64>,
+    /// Connections for reading.
+    pub readers_max: usize,
+    /// How long to wait for another program that holds the database, in milliseconds.
+    pub busy_ms_max: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { size_bytes_max: None, readers_max: 4, busy_ms_max: 5_000 }
+    }
+}
+
+/// What one turn of the mill decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    /// What happened, in order.
+    pub events: &'a [Event],
+    /// What should be true outside.
+    pub effects: &'a [Effect],
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// A batch that is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The number of the last event in the books.
+    pub last_seq: Seq,
+    /// The numbers of the effects, in their order.
+    pub effect_ids: Vec<EffectId>,
+}
+
+/// What changed in the world since the last checkpoint, as the world was after `through`.
+#[derive(Debug, Clone, Default)]
+pub struct Checkpoint {
+    /// New and changed entities: key and value.
+    pub upserts: Vec<(String, Vec<u8>)>,
+    /// Keys of entities that are gone.
+    pub deletes: Vec<String>,
+    /// The last event these values contain.
+    pub through: Seq,
+}
+
+/// What a call of [`Store::purge`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purged {
+    /// Attempts removed.
+    pub attempts: usize,
+    /// Whether there is more to do.
+    pub more: bool,
+}
+
+/// The books, open for writing. There is one per data directory, owned by one thread.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    through: Seq,
+    last: Seq,
+    broken: bool,
+    readers: Readers,
+    /// Last, so that the lock is given back after the database is closed.
+    _home: Home,
+}
+
+impl Store {
+    /// Takes the data directory, brings the schema up, and reads what a restart needs.
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<(Self, Recovered), StoreError> {
+        let home = Home::take(dir)?;
+        let path = home.database()?;
+        let mut connection = connect(&path, options)
+            .map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        schema::migrate(&mut connection, &path, schema::STEPS)?;
+        let recovered = recovery::read(&connection)?;
+        let busy_max = Duration::from_millis(options.busy_ms_max);
+        let store = Self {
+            connection,
+            through: recovered.through,
+            last: Seq(recovered.next_seq.0 - 1),
+            broken: false,
+            readers: Readers::new(&path, options.readers_max, busy_max),
+            _home: home,
+        };
+        Ok((store, recovered))
+    }
+
+    /// Writes a batch: journal, read tables and outbox in one transaction. When it returns `Ok`
+    /// the batch survives a crash of the process and of the machine.
+    pub fn commit(&mut self, batch: &Batch<'_>) -> Result<Committed, StoreError> {
+        let first = self.last.0 + 1;
+        let effect_ids = self.write("commit a batch", |transaction| {
+            append(transaction, first, batch)?;
+            queue(transaction, batch.effects)
+        })?;
+        self.last = Seq(self.last.0 + batch.events.len() as u64);
+        Ok(Committed { last_seq: self.last, effect_ids })
+    }
+
+    /// Makes the entities the new starting point of a restart, then cuts the journal before it.
+    /// Doing it again with the same values is harmless.
+    pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let through = checkpoint.through;
+        if through < self.through || through > self.last {
+            let (oldest, newest) = (self.through.0, self.last.0);
+            return Err(StoreError::OutOfOrder { through: through.0, oldest, newest });
+        }
+        self.write("take a checkpoint", |transaction| Ok(replace(transaction, checkpoint)?))?;
+        self.through = through;
+        self.trim()
+    }
+
+    /// Notes that effects are true outside; they are not handed out again after a restart.
+    pub fn effects_done(&mut self, effects: &[EffectId]) -> Result<(), StoreError> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        self.write("clear the outbox", |transaction| {
+            let mut delete = transaction.prepare_cached("DELETE FROM outbox WHERE id = ?1")?;
+            for effect in effects {
+                delete.execute([effect.0.cast_signed()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Removes up to `attempts_max` attempts of deleted jobs. Call it again while there is more.
+    pub fn purge(&mut self, attempts_max: usize) -> Result<Purged, StoreError> {
+        self.write("remove attempts of deleted jobs", |transaction| {
+            let mut attempts = 0;
+            while let Some(job) = a_deleted_job(transaction)? {
+                if attempts >= attempts_max {
+                    return Ok(Purged { attempts, more: true });
+                }
+                let budget = attempts_max - attempts;
+                let removed = remove_attempts(transaction, job, budget)?;
+                attempts += removed;
+                if removed < budget {
+                    forget_deleted_job(transaction, job)?;
+                }
+            }
+            Ok(Purged { attempts, more: false })
+        })
+    }
+
+    /// Handles for reading, to be shared with other threads.
+    pub fn readers(&self) -> Readers {
+        self.readers.clone()
+    }
+
+    /// The number of the last event in the books.
+    pub fn last_seq(&self) -> Seq {
+        self.last
+    }
+
+    /// The last event the checkpoint contains.
+    pub fn checkpointed(&self) -> Seq {
+        self.through
+    }
+
+    /// Rows up to the checkpoint are of no more use; they go in bounded steps.
+    fn trim(&mut self) -> Result<(), StoreError> {
+        let through = self.through.0.cast_signed();
+        loop {
+            let removed = self.write("cut the journal", |transaction| {
+                Ok(transaction
+                    .prepare_cached(
+                        "DELETE FROM journal WHERE seq <= min(?1,
+                             (SELECT min(seq) FROM journal) + ?2 - 1)",
+                    )?
+                    .execute([through, TRIM_ROWS_MAX])?)
+            })?;
+            if (removed as i64) < TRIM_ROWS_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs `work` in one transaction: all of it is on disk when this returns `Ok`, nothing of it
+    /// when it returns an error one may retry. Any other error breaks the store.
+    fn write<T>(
+        &mut self,
+        doing: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Undone>,
+    ) -> Result<T, StoreError> {
+        if self.broken {
+            return Err(StoreError::Broken);
+        }
+        let result = transact(&mut self.connection, work).map_err(|undone| match undone {
+            Undone::Sqlite(source) => StoreError::write(doing, source),
+            Undone::Encode(error) => error,
+        });
+        if let Err(error) = &result {
+            // A transaction that could not be rolled back would swallow the next batch.
+            let open = !self.connection.is_autocommit();
+            self.broken = open || error.retry() == Retry::Never;
+        }
+        result
+    }
+}
+
+/// Why a transaction was not committed.
+enum Undone {
+    Sqlite(rusqlite::Error),
+    Encode(StoreError),
+}
+
+impl From<rusqlite::Error> for Undone {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn transact<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, Undone>,
+) -> Result<T, Undone> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_millis(options.busy_ms_max))?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
+        row.get::<_, String>(0).map(drop)
+    })?;
+    // FULL, not the usual NORMAL: an answered batch must survive power loss.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+    if let Some(bytes) = options.size_bytes_max {
+        let pages = i64::try_from(bytes / PAGE_BYTES).unwrap_or(i64::MAX);
+        connection.pragma_update_and_check(None, "max_page_count", pages, |row| {
+            row.get::<_, i64>(0).map(drop)
+        })?;
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn append(transaction: &Transaction<'_>, first: u64, batch: &Batch<'_>) -> Result<(), Undone> {
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO journal (seq, at, format, record) VALUES (?1, ?2, ?3, ?4)")?;
+    for (seq, event) in (first.cast_signed()..).zip(batch.events) {
+        let record = journal::encode_event(event).map_err(Undone::Encode)?;
+        insert.execute(params![seq, batch.at.0, journal::FORMAT, record])?;
+        attempt::record(transaction, event)?;
+    }
+    Ok(())
+}
+
+fn queue(transaction: &Transaction<'_>, effects: &[Effect]) -> Result<Vec<EffectId>, Undone> {
+    let mut insert =
+        transaction.prepare_cached("INSERT INTO outbox (format, record) VALUES (?1, ?2)")?;
+    let ids = effects.iter().map(|effect| {
+        let record = journal::encode_effect(effect).map_err(Undone::Encode)?;
+        Ok(EffectId(insert.insert(params![journal::FORMAT, record])?.cast_unsigned()))
+    });
+    ids.collect()
+}
+
+fn replace(transaction: &Transaction<'_>, checkpoint: &Checkpoint) -> rusqlite::Result<()> {
+    let mut upsert = transaction.prepare_cached(
+        "INSERT INTO entity (key, value) VALUES (?1, ?2)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?;
+    for (key, value) in &checkpoint.upserts {
+        upsert.execute(params![key, value])?;
+    }
+    let mut delete = transaction.prepare_cached("DELETE FROM entity WHERE key = ?1")?;
+    for key in &checkpoint.deletes {
+        delete.execute([key])?;
+    }
+    let through = checkpoint.through.0.cast_signed();
+    transaction.execute("UPDATE checkpoint SET through = ?1", [through]).map(drop)
+}
+
+fn a_deleted_job(transaction: &Transaction<'_>) -> rusqlite::Result<Option<[u8; 16]>> {
+    let mut query = transaction.prepare_cached("SELECT job FROM deleted_job LIMIT 1")?;
+    query.query_map([], |row| row.get(0))?.next().transpose()
+}
+
+fn remove_attempts(
+    transaction: &Transaction<'_>,
+    job: [u8; 16],
+    attempts_max: usize,
+) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM attempt WHERE job = ?1 AND (task, instance, run) IN
+                 (SELECT task, instance, run FROM attempt WHERE job = ?1 LIMIT ?2)",
+        )?
+        .execute(params![job, i64::try_from(attempts_max).unwrap_or(i64::MAX)])
+}
+
+fn forget_deleted_job(transaction: &Transaction<'_>, job: [u8; 16]) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM deleted_job WHERE job = ?1")?.execute([job]).map(drop)
+}
