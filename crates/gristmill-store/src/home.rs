@@ -33,7 +33,8 @@ impl Home {
             }
             Err(TryLockError::Error(source)) => return Err(prepare(&lock_path, source)),
         }
-        sign(&mut lock).map_err(|source| prepare(&lock_path, source))?;
+        // On a full disk the number cannot be written; a server must start there all the same.
+        let _ = sign(&mut lock);
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

@@ -343,3 +343,38 @@ fn remove_attempts(
 fn forget_deleted_job(transaction: &Transaction<'_>, job: [u8; 16]) -> rusqlite::Result<()> {
     transaction.prepare_cached("DELETE FROM deleted_job WHERE job = ?1")?.execute([job]).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_commit_waits_for_the_disk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, _) = Store::open(dir.path(), &StoreOptions::default()).expect("opens");
+        let setting = |name| {
+            let value = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+            store.connection.pragma_query_value(None, name, value).expect("a setting")
+        };
+        assert_eq!(setting("journal_mode"), "wal".to_owned().into());
+        assert_eq!(setting("synchronous"), 2.into(), "2 is FULL");
+        assert_eq!(setting("page_size"), (PAGE_BYTES as i64).into());
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_is_written_any_more() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut store, _) = Store::open(dir.path(), &StoreOptions::default()).expect("opens");
+        store.connection.execute_batch("DROP TABLE outbox").expect("a way to fail");
+        let effects = [Effect::RemoveWorker {
+            worker: gristmill_model::WorkerId(1),
+            generation: gristmill_model::Generation(1),
+        }];
+        let batch = Batch { events: &[], effects: &effects, at: Timestamp(1) };
+        let first = store.commit(&batch).expect_err("fails");
+        assert!(matches!(first, StoreError::Write { .. }), "{first}");
+        let second = store.commit(&Batch { effects: &[], ..batch }).expect_err("refused");
+        assert!(matches!(second, StoreError::Broken), "{second}");
+        assert_eq!((first.retry(), second.retry()), (Retry::Never, Retry::Never));
+    }
+}
