@@ -11,6 +11,7 @@
 //! Start at [`ObjectStore`].
 
 mod digest;
+pub mod disk;
 mod fold;
 mod local;
 pub mod memory;
