@@ -1,0 +1,192 @@
+//! Clusters, their groups, and machines as the world holds them.
+//!
+//! A machine goes `Pending -> Starting -> Running -> Deleting -> gone`. `Pending` means that the
+//! provider said no and is asked again at `again_at`; `Starting` that it was asked and the
+//! machine has not called. Every state has a way out: `again_at`, `Options::worker_start_max`,
+//! the server's patience with silent machines, and the provider's `Gone`.
+
+use gristmill_model::{
+    AccountId, ClusterId, ClusterSpec, Generation, GroupName, InstanceNo, JobId, RunId, Seconds,
+    TaskName, Timestamp, WorkerId, WorkerState, event::Purpose,
+};
+use imbl::{OrdMap, OrdSet, Vector};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// How many lines of its operation log a cluster keeps.
+pub const LOG_LINES_MAX: usize = 100;
+
+/// A cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// Its id.
+    pub id: ClusterId,
+    /// Its owner.
+    pub account: AccountId,
+    /// As asked for; sizes are in `groups`.
+    pub spec: Arc<ClusterSpec>,
+    /// What it was made for. A cluster kept by `ReserveOnFail` keeps the word, but its task no
+    /// longer knows it.
+    pub purpose: Purpose,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// When it was made.
+    pub created: Timestamp,
+    /// How many host names were given out.
+    pub hosts: u32,
+    /// Its groups by name.
+    pub groups: BTreeMap<GroupName, Group>,
+    /// The last lines of its operation log, newest last.
+    pub log: Vector<LogLine>,
+}
+
+/// A group of equal machines.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Group {
+    /// How many machines are wanted.
+    pub desired: u32,
+    /// Its machines, those included that are going.
+    pub workers: OrdSet<WorkerId>,
+    /// How many machines are in each state.
+    pub metrics: Metrics,
+}
+
+/// How many machines are in each state (`Metrics` of a cluster counts the last three).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Metrics {
+    /// Wanted, and the provider said no.
+    pub pending: u32,
+    /// Asked for.
+    pub starting: u32,
+    /// Take instances.
+    pub running: u32,
+    /// Going.
+    pub stopping: u32,
+}
+
+/// One line of a cluster's operation log (`reference/api.md` 9.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When.
+    pub at: Timestamp,
+    /// Which group, when it concerns one.
+    pub group: Option<GroupName>,
+    /// Which machine, when it concerns one.
+    pub worker: Option<WorkerId>,
+    /// What happened.
+    pub text: String,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Worker {
+    /// Its id.
+    pub id: WorkerId,
+    /// How often it was asked for.
+    pub generation: Generation,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its group.
+    pub group: GroupName,
+    /// Unique in the cluster.
+    pub host_name: String,
+    /// Its state.
+    pub state: WorkerState,
+    /// Its address; empty until it called.
+    pub address: String,
+    /// Why it is not running, when somebody said why.
+    pub hint: String,
+    /// When it was first wanted.
+    pub created: Timestamp,
+    /// Since when it is in its state.
+    pub since: Timestamp,
+    /// How often in a row it could not be made.
+    pub failures: u32,
+    /// When it is asked for again; only while `Pending`.
+    pub again_at: Option<Timestamp>,
+    /// What it is to run: exactly this.
+    pub runs: OrdMap<RunId, Assigned>,
+}
+
+/// What a machine is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    /// The job.
+    pub job: JobId,
+    /// Its task.
+    pub task: TaskName,
+    /// Its instance.
+    pub instance: InstanceNo,
+}
+
+impl Cluster {
+    /// How many machines are in each state, over all groups.
+    pub fn metrics(&self) -> Metrics {
+        self.groups.values().fold(Metrics::default(), |sum, group| Metrics {
+            pending: sum.pending + group.metrics.pending,
+            starting: sum.starting + group.metrics.starting,
+            running: sum.running + group.metrics.running,
+            stopping: sum.stopping + group.metrics.stopping,
+        })
+    }
+
+    /// How many machines are wanted, over all groups.
+    pub fn desired(&self) -> u32 {
+        self.groups.values().map(|group| group.desired).sum()
+    }
+
+    pub(crate) fn note(&mut self, line: LogLine) {
+        if self.log.len() == LOG_LINES_MAX {
+            self.log.pop_front();
+        }
+        self.log.push_back(line);
+    }
+}
+
+impl Group {
+    /// How many machines are there or coming.
+    pub fn alive(&self) -> u32 {
+        self.metrics.pending + self.metrics.starting + self.metrics.running
+    }
+}
+
+impl Metrics {
+    pub(crate) fn of(&mut self, state: WorkerState) -> &mut u32 {
+        match state {
+            WorkerState::Pending => &mut self.pending,
+            WorkerState::Starting => &mut self.starting,
+            WorkerState::Running => &mut self.running,
+            WorkerState::Deleting => &mut self.stopping,
+        }
+    }
+}
+
+impl Worker {
+    /// How many runs it has.
+    pub fn used(&self) -> u32 {
+        u32::try_from(self.runs.len()).expect("a machine holds fewer runs than 2^32")
+    }
+
+    /// When something has to be done about it if nothing happens before.
+    pub(crate) fn deadline(&self, start_max: Seconds) -> Option<Timestamp> {
+        match self.state {
+            WorkerState::Pending => self.again_at,
+            WorkerState::Starting => Some(self.since.after(start_max)),
+            WorkerState::Running | WorkerState::Deleting => None,
+        }
+    }
+}
+
+/// A host name: the group's prefix or the names of cluster and group, and a number. Only
+/// `[a-z0-9-]`, at most 63 characters, so that every resolver takes it.
+pub(crate) fn host_name(spec: &ClusterSpec, group: &GroupName, number: u32) -> String {
+    let prefix = spec.groups.get(group).map_or("", |group| group.host_name_prefix.as_str());
+    let wish = if prefix.is_empty() { format!("{}-{group}", spec.name) } else { prefix.into() };
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let number = number.to_string();
+    let stem: String = wish.chars().map(plain).take(63 - 1 - number.len()).collect();
+    match stem.trim_matches('-') {
+        "" => format!("worker-{number}"),
+        stem => format!("{stem}-{number}"),
+    }
+}

@@ -1,0 +1,128 @@
+//! The rules: what an input means in a world.
+//!
+//! [`World::step`] is the mill: it decides and applies, one event at a time, so that each rule
+//! looks at a world in which everything before has happened. [`decide`] does the same on a
+//! draft and leaves the world alone. Both give the same decision.
+//!
+//! ```text
+//! input -> rule -> event -> apply -> next rule ... -> events, effects, answer
+//! ```
+//!
+//! Invariants
+//! - A refusal comes before the first event: nothing has changed then.
+//! - Repeated, late, foreign and older reports give no events.
+//! - Every `RunPlaced` is followed by exactly one `RunEnded` of the same run, before its
+//!   machine, task or job ends. Whoever reads the journal never has to guess.
+//! - Nothing is decided from anything but the world, the input, the time and the mint.
+//!
+//! The rules by subject: `jobs`, `runs`, `clusters`, `workers`.
+
+mod clusters;
+mod jobs;
+mod runs;
+mod workers;
+
+use crate::{entity::EntityKey, mint::IdMint, world::World};
+use gristmill_model::{AccountId, Answer, Effect, Event, Input, Refusal, Timestamp};
+use std::collections::BTreeSet;
+
+/// What follows from an input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// What should now be true outside.
+    pub effects: Vec<Effect>,
+    /// For the one who asked.
+    pub answer: Answer,
+    /// What a checkpoint has to write anew because of the events.
+    pub touched: BTreeSet<EntityKey>,
+}
+
+/// Looks at the world and says what happens next. Reads nothing else, changes nothing.
+pub fn decide(
+    world: &World,
+    input: &Input,
+    now: Timestamp,
+    ids: &mut IdMint,
+) -> Result<Decision, Refusal> {
+    world.clone().step(input, now, ids)
+}
+
+impl World {
+    /// Decides and applies in one go: the same decision as [`decide`], and the world has
+    /// already gone through `apply` for each of its events. A refusal leaves the world as it is.
+    pub fn step(
+        &mut self,
+        input: &Input,
+        now: Timestamp,
+        ids: &mut IdMint,
+    ) -> Result<Decision, Refusal> {
+        let mut draft = Draft {
+            world: self,
+            now,
+            ids,
+            events: Vec::new(),
+            effects: Vec::new(),
+            touched: BTreeSet::new(),
+            accounts: BTreeSet::new(),
+        };
+        let answer = draft.on_input(input)?;
+        draft.fill_accounts();
+        let Draft { events, effects, touched, .. } = draft;
+        Ok(Decision { events, effects, answer, touched })
+    }
+}
+
+/// A decision in the making.
+struct Draft<'a> {
+    world: &'a mut World,
+    now: Timestamp,
+    ids: &'a mut IdMint,
+    events: Vec<Event>,
+    effects: Vec<Effect>,
+    touched: BTreeSet<EntityKey>,
+    /// Accounts whose automatic clusters have to be looked at.
+    accounts: BTreeSet<AccountId>,
+}
+
+impl Draft<'_> {
+    fn emit(&mut self, event: Event) {
+        self.touched.extend(self.world.touched(&event));
+        self.world.apply(&event);
+        self.events.push(event);
+    }
+
+    fn on_input(&mut self, input: &Input) -> Result<Answer, Refusal> {
+        match input {
+            Input::SubmitJob { account, spec, token } => self.submit_job(*account, spec, token),
+            Input::StopJob { account, job } => self.stop_job(*account, *job),
+            Input::StartJob { account, job } => self.start_job(*account, *job),
+            Input::DeleteJob { account, job } => self.delete_job(*account, *job),
+            Input::ChangePriority { account, job, priority } => {
+                self.change_priority(*account, *job, *priority)
+            }
+            Input::CreateCluster { account, spec, token } => {
+                self.create_cluster(*account, spec, token)
+            }
+            Input::ResizeCluster { account, cluster, desired } => {
+                self.resize_cluster(*account, *cluster, desired)
+            }
+            Input::DeleteCluster { account, cluster } => self.delete_cluster(*account, *cluster),
+            Input::WorkerCalled { worker, generation, address, holds } => {
+                Ok(self.on_worker_called(*worker, *generation, address, holds))
+            }
+            Input::WorkerReported { worker, generation, reports } => {
+                Ok(self.on_reports(*worker, *generation, reports))
+            }
+            Input::WorkerSilent { worker, generation } => {
+                Ok(self.on_worker_silent(*worker, *generation))
+            }
+            Input::WorkerObserved { worker, generation, seen } => {
+                Ok(self.on_worker_observed(*worker, *generation, seen))
+            }
+            Input::Place(proposals) => Ok(self.place(proposals)),
+            Input::Tick => Ok(self.on_tick()),
+        }
+    }
+}

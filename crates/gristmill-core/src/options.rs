@@ -1,0 +1,57 @@
+//! The knobs of the mill. Everything here has a default that works on one machine.
+
+use gristmill_model::{Seconds, spec::Limits};
+use serde::{Deserialize, Serialize};
+
+/// How the mill is set up. Not part of the journal: a restart may bring other options, which
+/// hold for what happens from then on. Since 0.1.0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Quotas and bounds.
+    pub limits: Limits,
+    /// How many runs a machine holds at once, those included that wait on it to start.
+    pub slots_per_worker: u32,
+    /// A machine that was asked for and has not called for longer is given up and replaced.
+    pub worker_start_max: Seconds,
+    /// How long the mill waits before it asks again for a machine that could not be made; each
+    /// further failure doubles it.
+    pub ask_again_first: Seconds,
+    /// The longest such wait.
+    pub ask_again_max: Seconds,
+    /// How long idempotency tokens are kept (`reference/api.md` 4.4: at least 24 hours).
+    pub token_kept: Seconds,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            slots_per_worker: 1,
+            worker_start_max: Seconds(600),
+            ask_again_first: Seconds(1),
+            ask_again_max: Seconds(60),
+            token_kept: Seconds(86_400),
+        }
+    }
+}
+
+impl Options {
+    /// The wait before asking again after `failures` failures in a row.
+    pub fn back_off(&self, failures: u32) -> Seconds {
+        let doubled = 1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        Seconds(self.ask_again_first.0.saturating_mul(doubled).min(self.ask_again_max.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_doubles_the_wait_up_to_a_bound() {
+        let options = Options::default();
+        let waits: Vec<_> = [0, 1, 2, 3, 6, 7, 40].map(|n| options.back_off(n).0).into();
+        assert_eq!(waits, [1, 1, 2, 4, 32, 60, 60]);
+    }
+}

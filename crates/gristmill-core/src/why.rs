@@ -1,0 +1,110 @@
+//! Why a job waits, in a sentence for its owner.
+//!
+//! The first reason that applies, from the one nearest to success: something runs, something is
+//! on its way to a machine, something could be placed, machines are missing, others come first,
+//! predecessors have not ended.
+
+use crate::{
+    cluster::{Cluster, Worker},
+    job::{Job, Task},
+    world::{Turn, World},
+};
+use gristmill_model::{ClusterId, JobId, JobState, TaskName, WorkerState};
+use std::cmp::Reverse;
+
+/// Beyond this place in a queue nobody counts.
+const PLACE_MAX: usize = 1_000;
+
+impl World {
+    /// Why a job is where it is; `None` when there is no such job.
+    pub fn why(&self, id: JobId) -> Option<String> {
+        let job = self.jobs.get(&id)?;
+        if job.state.is_final() {
+            return Some(match job.message.as_str() {
+                "" => format!("the job is {}", job.state),
+                message => format!("the job is {}: {message}", job.state),
+            });
+        }
+        let counts = job.instance_counts;
+        if counts.running > 0 {
+            let (running, waiting) = (counts.running, counts.waiting);
+            return Some(format!("{running} instances are running, {waiting} are waiting"));
+        }
+        if let Some((name, task)) = job.tasks.iter().find(|(_, task)| task.is_live()) {
+            let placed = task.live.len();
+            return Some(format!(
+                "{placed} instances of task `{name}` were given to machines, which prepare them"
+            ));
+        }
+        let ready = job.tasks.iter().find(|(_, task)| is_ready(task));
+        Some(match ready {
+            Some((name, task)) => self.why_ready_task_waits(job, name, task),
+            None => why_blocked(job),
+        })
+    }
+
+    fn why_ready_task_waits(&self, job: &Job, name: &TaskName, task: &Task) -> String {
+        let Some(id) = job.cluster_of(name) else {
+            let limit = self.options.limits.machines_max;
+            let used = self.account(job.account).machines;
+            return format!(
+                "task `{name}` waits for machines: the account uses {used} of the {limit} it may"
+            );
+        };
+        let Some(cluster) = self.clusters.get(&id).filter(|it| !it.deleting) else {
+            return format!("task `{name}` waits for cluster {id}, which was deleted");
+        };
+        if cluster.metrics().running == 0 {
+            return format!("task `{name}` waits for {}", self.missing_machines(cluster));
+        }
+        let turn = Turn { priority: Reverse(job.priority), job: job.id, task: name.clone() };
+        match self.place_in_queue(id, &turn) {
+            _ if task.waiting.is_empty() => format!("task `{name}` is about to end"),
+            0 if self.free.contains_key(&id) => format!("task `{name}` is about to be placed"),
+            0 => format!("task `{name}` is next for a machine of cluster {id}; all are busy"),
+            PLACE_MAX => {
+                format!("task `{name}` waits behind {PLACE_MAX} or more tasks on cluster {id}")
+            }
+            place => format!("task `{name}` waits behind {place} other tasks on cluster {id}"),
+        }
+    }
+
+    fn missing_machines(&self, cluster: &Cluster) -> String {
+        let id = cluster.id;
+        let metrics = cluster.metrics();
+        let workers = || cluster.groups.values().flat_map(|group| group.workers.iter());
+        let workers = || workers().map(|id| self.worker_of(*id));
+        let delayed = |worker: &&std::sync::Arc<Worker>| worker.state == WorkerState::Pending;
+        if metrics.starting > 0 {
+            format!("cluster {id}: {} machines are starting", metrics.starting)
+        } else if let Some(worker) = workers().find(delayed) {
+            format!("a machine of cluster {id}; the provider says: {}", worker.hint)
+        } else {
+            format!("cluster {id}, which is to have no machines: its DesiredVMCount is 0")
+        }
+    }
+
+    /// How many tasks come before this one on its cluster.
+    fn place_in_queue(&self, cluster: ClusterId, turn: &Turn) -> usize {
+        let Some(queue) = self.queues.get(&cluster) else { return 0 };
+        queue.range(..turn.clone()).take(PLACE_MAX).count()
+    }
+}
+
+fn is_ready(task: &Task) -> bool {
+    matches!(task.state, JobState::Waiting | JobState::Running) && task.blocked_by == 0
+}
+
+fn why_blocked(job: &Job) -> String {
+    let open = |name: &TaskName| !job.tasks[name].state.is_final();
+    let blocked = job.tasks.iter().find(|(name, task)| open(name) && task.blocked_by > 0);
+    let Some((name, _)) = blocked else { return "the job is about to end".to_owned() };
+    let before: Vec<_> = job
+        .spec
+        .dependencies
+        .iter()
+        .filter(|(before, after)| after.contains(name) && open(before))
+        .map(|(before, _)| format!("`{before}`"))
+        .collect();
+    format!("task `{name}` waits for {}", before.join(", "))
+}
