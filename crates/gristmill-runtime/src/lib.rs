@@ -1,1 +1,43 @@
-//! The runtime room of Gristmill.
+//! Runs one program in a sandbox of its own.
+//!
+//! The agent calls [`Node::enter`] first thing, while it is still single-threaded. That puts the
+//! agent into a private mount namespace (and, for an ordinary user, into a user namespace), looks
+//! at what this machine can enforce, and forks the *spawner*: a small single-threaded process
+//! that makes the sandboxes. Requests and file descriptors go to it over a socket; what happens
+//! to the runs comes back the same way.
+//!
+//! ```text
+//! agent --socket--> spawner --clone--> init (pid 1 of the sandbox) --fork--> program
+//!       <-events--          <-pipe---                                 <-wait-
+//! ```
+//!
+//! Invariants
+//! - A run ends with exactly one [`RunEvent::Failed`] or [`RunEvent::Exited`], and by then no
+//!   process of its tree is left: pid 1 of the sandbox ends with the program, and the kernel
+//!   kills what remains in the pid namespace.
+//! - The death of the agent or of the spawner kills every run.
+//! - The program never holds a capability of the namespaces that own its mounts: the user
+//!   namespace it lives in is made last.
+//! - Deliberately absent: a network namespace (programs share the host's network), image
+//!   formats, buckets and jobs.
+//!
+//! Start at [`Node::enter`] and [`Spawner::spawn`]; what is set up inside stands in `sandbox`.
+//! [`command`] splits command lines.
+
+mod cgroup;
+pub mod command;
+mod host;
+mod node;
+mod protocol;
+mod sandbox;
+mod spawner;
+pub mod spec;
+mod supervisor;
+mod sys;
+
+pub use node::{Node, NodeError, NodeOptions, NodeReport};
+pub use spawner::{RunHandle, SpawnError, Spawner};
+pub use spec::{
+    Ended, Exit, Identity, Limits, MountKind, ProgramSpec, Root, RunEvent, SandboxMount,
+    SandboxSpec, Stage, StartFailure, Usage,
+};

@@ -1,0 +1,111 @@
+//! A bare agent for tests and for trying things by hand: reads one JSON request per line from its
+//! standard input and writes one JSON event per line to its standard output.
+//!
+//! The first line says what to become (`Enter`), the others what to do (`Order`). It ends when its
+//! input and all runs have ended.
+
+use gristmill_runtime::{
+    Identity, Node, NodeOptions, ProgramSpec, RunEvent, RunHandle, SandboxSpec,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fs::File,
+    io::{Write, stdin, stdout},
+    path::PathBuf,
+    sync::mpsc,
+    time::Duration,
+};
+
+#[derive(Deserialize)]
+struct Enter {
+    directory: PathBuf,
+    identity: Identity,
+    /// Become this user first, as an ordinary user's agent.
+    user: Option<Identity>,
+}
+
+#[derive(Deserialize)]
+enum Order {
+    Spawn {
+        run: u64,
+        sandbox: Box<SandboxSpec>,
+        program: ProgramSpec,
+        stdout: PathBuf,
+        stderr: PathBuf,
+    },
+    Kill {
+        run: u64,
+    },
+    Stop {
+        run: u64,
+        grace_millis: u64,
+    },
+}
+
+#[derive(Serialize)]
+struct Said {
+    run: u64,
+    event: RunEvent,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut lines = stdin().lines();
+    let enter: Enter = serde_json::from_str(&lines.next().ok_or("nothing to become")??)?;
+    if let Some(user) = enter.user {
+        become_user(user)?;
+    }
+    let options = NodeOptions { directory: enter.directory, identity: enter.identity };
+    let (node, report) = Node::enter(options)?;
+    writeln!(
+        stdout(),
+        "{}",
+        serde_json::json!({
+            "privileged": report.privileged, "fuse": report.fuse, "notes": report.notes,
+            "owner": node.owner(),
+        })
+    )?;
+    let spawner = node.start()?;
+    let (ended, wait) = mpsc::channel();
+    let mut handles: BTreeMap<u64, RunHandle> = BTreeMap::new();
+    for line in lines {
+        match serde_json::from_str(&line?)? {
+            Order::Spawn { run, sandbox, program, stdout, stderr } => {
+                let (out, err) = (File::create(stdout)?, File::create(stderr)?);
+                let ended = ended.clone();
+                let listener = move |event| say(run, event, &ended);
+                let handle = spawner.spawn(&sandbox, &program, out.into(), err.into(), listener)?;
+                handles.insert(run, handle);
+            }
+            Order::Kill { run } => handles[&run].kill()?,
+            Order::Stop { run, grace_millis } => {
+                handles[&run].stop(Duration::from_millis(grace_millis))?;
+            }
+        }
+    }
+    for _ in 0..handles.len() {
+        wait.recv()?;
+    }
+    Ok(())
+}
+
+fn say(run: u64, event: RunEvent, ended: &mpsc::Sender<()>) {
+    let last = !matches!(event, RunEvent::Started { .. });
+    if let Ok(text) = serde_json::to_string(&Said { run, event }) {
+        let _ = writeln!(stdout().lock(), "{text}"); // the reader may be gone
+    }
+    if last {
+        let _ = ended.send(());
+    }
+}
+
+fn become_user(user: Identity) -> nix::Result<()> {
+    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    // As a program started by that user would be: its files in /proc are its own.
+    nix::sys::prctl::set_dumpable(true)
+}

@@ -1,0 +1,378 @@
+//! Builds the file system of one sandbox in its own mount namespace, and makes it the root.
+//!
+//! Everything is put below one directory of the node, with descriptors rather than paths where a
+//! program of the same user could have a hand in: targets are resolved inside the new root and
+//! nothing of a run exists yet while this happens.
+
+use super::{AtStage, Setup, SetupError};
+use crate::{
+    host::{Layer, Piece, Prepared, own_directory},
+    spec::{Identity, MountKind, Root, SandboxMount, Stage},
+    sys,
+};
+use rustix::{
+    fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, open, openat2},
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+        open_tree, unmount,
+    },
+    process::{chdir, fchdir, pivot_root},
+};
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+};
+
+type Done = Result<(), SetupError>;
+
+/// Builds everything and enters it.
+pub(super) fn build(setup: &Setup<'_>) -> Done {
+    let prepared = setup.prepared;
+    let layers = Layers::new(setup)?;
+    let root = mount_root(setup, &layers)?;
+    if setup.sandbox.root == Root::Host {
+        for (number, piece) in prepared.pieces.iter().enumerate() {
+            add_piece(prepared, &layers, root.as_fd(), piece, number).at(Stage::Files, || {
+                format!("cannot show `{}` of the host", piece.path().display())
+            })?;
+        }
+        for (number, masked) in setup.sandbox.masked.iter().enumerate() {
+            mask(prepared, &layers, root.as_fd(), masked, number)
+                .at(Stage::Files, || format!("cannot hide `{}`", masked.display()))?;
+        }
+    }
+    add_system(prepared, root.as_fd())?;
+    for (number, mount) in setup.sandbox.mounts.iter().enumerate() {
+        add_mount(prepared, &layers, root.as_fd(), mount, number)
+            .at(Stage::Files, || format!("cannot mount `{}`", mount.target))?;
+    }
+    enter(root.as_fd()).at(Stage::Files, || "cannot enter the new root".into())?;
+    nix::unistd::sethostname(&setup.sandbox.host_name)
+        .at(Stage::Files, || format!("cannot set the host name `{}`", setup.sandbox.host_name))
+}
+
+/// The directory that holds the private layers of this run.
+struct Layers {
+    top: PathBuf,
+    identity: Identity,
+}
+
+impl Layers {
+    fn new(setup: &Setup<'_>) -> Result<Self, SetupError> {
+        let scratch = &setup.sandbox.scratch;
+        let identity = setup.prepared.identity;
+        if setup.prepared.layer == Layer::Memory {
+            let memory = tmpfs(&[("mode", "0700")])
+                .and_then(|m| attach(m.as_fd(), scratch))
+                .at(Stage::Files, || "cannot make a writable layer in memory".into());
+            memory?;
+        }
+        Ok(Self { top: scratch.clone(), identity })
+    }
+
+    /// A new private directory owned by the sandbox.
+    fn directory(&self, name: &str, mode: u32) -> io::Result<PathBuf> {
+        let path = self.top.join(name);
+        own_directory(&path, mode, self.identity)?;
+        Ok(path)
+    }
+}
+
+impl Piece {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Overlay(path) | Self::ReadOnly(path) | Self::Private(path) => path,
+        }
+    }
+}
+
+fn mount_root(setup: &Setup<'_>, layers: &Layers) -> Result<OwnedFd, SetupError> {
+    let prepared = setup.prepared;
+    let lowers = match &setup.sandbox.root {
+        Root::Host if prepared.privileged => vec![prepared.skeleton(), "/".into()],
+        Root::Host => vec![prepared.skeleton()],
+        Root::Directory(path) => vec![prepared.image_skeleton(), path.clone()],
+    };
+    private_overlay(prepared, layers, &lowers, "root")
+        .and_then(|root| attach(root.as_fd(), &prepared.root()).map(|()| root))
+        .at(Stage::Files, || "cannot make the root file system".into())
+}
+
+/// An overlay of `lowers` (upper ones first) with a fresh private layer on top.
+fn private_overlay(
+    prepared: &Prepared,
+    layers: &Layers,
+    lowers: &[PathBuf],
+    name: &str,
+) -> io::Result<OwnedFd> {
+    let upper = layers.directory(&format!("{name}.upper"), 0o755)?;
+    let work = layers.directory(&format!("{name}.work"), 0o700)?;
+    fresh_overlay(lowers, &upper, &work, prepared.privileged, prepared.volatile)
+}
+
+/// Makes an overlay that is not attached anywhere yet.
+pub(crate) fn fresh_overlay(
+    lowers: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    privileged: bool,
+    volatile: bool,
+) -> io::Result<OwnedFd> {
+    // Descriptors instead of paths: no character needs an escape, and the mount table inside the
+    // sandbox does not tell where its layers lie.
+    let place =
+        |path: &Path| open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let lowers = lowers.iter().map(|l| place(l)).collect::<Result<Vec<_>, _>>()?;
+    let (upper, work) = (place(upper)?, place(work)?);
+    let stands_for = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let lower_text = lowers.iter().map(stands_for).collect::<Vec<_>>().join(":");
+    fsconfig_set_string(&overlay, "lowerdir", lower_text)?;
+    fsconfig_set_string(&overlay, "upperdir", stands_for(&upper))?;
+    fsconfig_set_string(&overlay, "workdir", stands_for(&work))?;
+    if !privileged {
+        fsconfig_set_flag(&overlay, "userxattr")?;
+    }
+    if volatile {
+        fsconfig_set_flag(&overlay, "volatile")?;
+    }
+    fsconfig_create(&overlay)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    Ok(fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+fn add_piece(
+    prepared: &Prepared,
+    layers: &Layers,
+    root: BorrowedFd<'_>,
+    piece: &Piece,
+    number: usize,
+) -> io::Result<()> {
+    let name = format!("piece{number}");
+    let (tree, path) = match piece {
+        Piece::Overlay(path) => {
+            let below_root = path.strip_prefix("/").unwrap_or(path);
+            let lowers = [prepared.skeleton().join(below_root), path.clone()];
+            (private_overlay(prepared, layers, &lowers, &name)?, path)
+        }
+        Piece::ReadOnly(path) => (bind_tree(path, true)?, path),
+        Piece::Private(path) => (bind_tree(&layers.directory(&name, 0o1777)?, false)?, path),
+    };
+    place(root, tree.as_fd(), path, layers.identity)
+}
+
+/// Covers `path`, if the sandbox would see it, with something empty.
+fn mask(
+    prepared: &Prepared,
+    layers: &Layers,
+    root: BorrowedFd<'_>,
+    path: &Path,
+    number: usize,
+) -> io::Result<()> {
+    let target = match find(root, path) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let cover = if is_directory(target.as_fd())? {
+        bind_tree(&layers.directory(&format!("mask{number}"), 0o755)?, false)?
+    } else {
+        bind_tree(&prepared.empty_file(), true)?
+    };
+    put_on(cover.as_fd(), target.as_fd())
+}
+
+/// `/dev`, `/proc` and the part of `/sys` that describes the processors.
+fn add_system(prepared: &Prepared, root: BorrowedFd<'_>) -> Done {
+    let identity = prepared.identity;
+    let put = |name: &'static str, tree: io::Result<OwnedFd>| {
+        tree.and_then(|tree| place(root, tree.as_fd(), Path::new(name), identity))
+            .at(Stage::Files, || format!("cannot make `{name}`"))
+    };
+    put("/dev", bind_tree(&prepared.devices(), true))?;
+    put("/dev/pts", terminals())?;
+    put("/dev/shm", tmpfs(&[("mode", "1777")]))?;
+    put("/proc", processes())?;
+    if Path::new("/sys/devices/system").exists() {
+        put("/sys/devices/system", bind_tree(Path::new("/sys/devices/system"), true))?;
+    }
+    Ok(())
+}
+
+fn add_mount(
+    prepared: &Prepared,
+    layers: &Layers,
+    root: BorrowedFd<'_>,
+    mount: &SandboxMount,
+    number: usize,
+) -> io::Result<()> {
+    let name = format!("mount{number}");
+    let tree = match &mount.kind {
+        MountKind::Bind { source, read_only } => bind_tree(source, *read_only)?,
+        MountKind::Overlay { lower } => {
+            private_overlay(prepared, layers, std::slice::from_ref(lower), &name)?
+        }
+        MountKind::Tmpfs { size } => tmpfs(&[("mode", "1777"), ("size", &size.to_string())])?,
+    };
+    place(root, tree.as_fd(), Path::new(&mount.target), layers.identity)
+}
+
+/// A copy of `source` and everything mounted in it, not attached anywhere yet.
+pub(crate) fn bind_tree(source: &Path, read_only: bool) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, source, flags)?;
+    let mut attributes = libc::MOUNT_ATTR_NOSUID;
+    if read_only {
+        attributes |= libc::MOUNT_ATTR_RDONLY;
+    }
+    sys::change_mount(tree.as_fd(), attributes, true)?;
+    Ok(tree)
+}
+
+/// A fresh memory file system.
+pub(crate) fn tmpfs(options: &[(&str, &str)]) -> io::Result<OwnedFd> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fresh("tmpfs", options, attributes)
+}
+
+/// A memory file system that may hold devices.
+pub(crate) fn device_tree() -> io::Result<OwnedFd> {
+    fresh("tmpfs", &[("mode", "0755")], MountAttrFlags::MOUNT_ATTR_NOSUID)
+}
+
+fn terminals() -> io::Result<OwnedFd> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fresh("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], attributes)
+}
+
+fn processes() -> io::Result<OwnedFd> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fresh("proc", &[], attributes)
+}
+
+fn fresh(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, *value)?;
+    }
+    fsconfig_create(&context)?;
+    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Attaches a detached tree at a path of the caller's view.
+pub(crate) fn attach(tree: BorrowedFd<'_>, at: &Path) -> io::Result<()> {
+    Ok(move_mount(tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// Attaches a detached tree at `path` inside `root`, making the mount point if it is missing.
+fn place(
+    root: BorrowedFd<'_>,
+    tree: BorrowedFd<'_>,
+    path: &Path,
+    owner: Identity,
+) -> io::Result<()> {
+    let target = match find(root, path) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_target(root, path, is_directory(tree)?, owner)?
+        }
+        Err(error) => return Err(error),
+    };
+    put_on(tree, target.as_fd())
+}
+
+fn put_on(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(tree, "", target, "", flags)?)
+}
+
+/// Opens `path` as a program inside `root` would: links cannot lead out.
+fn find(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Ok(openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?)
+}
+
+fn is_directory(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let about = rustix::fs::fstat(fd)?;
+    Ok(rustix::fs::FileType::from_raw_mode(about.st_mode).is_dir())
+}
+
+/// Makes `path` inside `root` with all directories on the way, owned by the sandbox.
+fn make_target(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    directory: bool,
+    owner: Identity,
+) -> io::Result<OwnedFd> {
+    let mut names = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => names.push(name),
+            Component::RootDir => {}
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an absolute path")),
+        }
+    }
+    let Some((last, parents)) = names.split_last() else { return find(root, path) };
+    let mut so_far = PathBuf::from("/");
+    let mut parent = find(root, &so_far)?;
+    for name in parents {
+        so_far.push(name);
+        parent = match find(root, &so_far) {
+            Ok(there) => there,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_directory(parent.as_fd(), name, owner)?
+            }
+            Err(error) => return Err(error),
+        };
+    }
+    if directory {
+        make_directory(parent.as_fd(), last, owner)
+    } else {
+        make_file(parent.as_fd(), last, owner)
+    }
+}
+
+fn make_directory(
+    parent: BorrowedFd<'_>,
+    name: &std::ffi::OsStr,
+    owner: Identity,
+) -> io::Result<OwnedFd> {
+    mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    give(made.as_fd(), owner)?;
+    Ok(made)
+}
+
+fn make_file(
+    parent: BorrowedFd<'_>,
+    name: &std::ffi::OsStr,
+    owner: Identity,
+) -> io::Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))?;
+    give(made.as_fd(), owner)?;
+    Ok(made)
+}
+
+/// Makes `owner` the owner of an open file.
+pub(super) fn give(fd: BorrowedFd<'_>, owner: Identity) -> io::Result<()> {
+    use rustix::fs::{AtFlags, Gid, Uid, chownat};
+    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    Ok(chownat(fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
+}
+
+/// Makes `root` the root of this mount namespace and lets go of everything else.
+fn enter(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    fchdir(root)?;
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    chdir("/")
+}

@@ -1,0 +1,165 @@
+//! The agent's side of the spawner: asks for runs and hears what becomes of them.
+//!
+//! [`Spawner`] is cheap to clone and may be used from any thread. One thread reads the notices
+//! and calls the closure that came with each run; it must not block. When the spawner process
+//! dies, every run that was open gets a last event.
+
+use crate::{
+    protocol::{self, Notice, Request, Ticket},
+    spec::{ProgramSpec, RunEvent, SandboxSpec, Stage, StartFailure},
+};
+use rustix::net::{RecvFlags, SendFlags};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+/// Why a run could not even be asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The spawner process is gone; this agent can run nothing any more.
+    #[error("the process that makes sandboxes is gone")]
+    Gone,
+    /// The request could not be sent.
+    #[error("could not ask for a sandbox")]
+    Ask(#[source] io::Error),
+}
+
+type Listener = Box<dyn FnMut(RunEvent) + Send>;
+
+/// Makes sandboxes.
+#[derive(Clone)]
+pub struct Spawner(Arc<Shared>);
+
+struct Shared {
+    socket: OwnedFd,
+    /// Never held while a listener is called or the socket is written.
+    runs: Mutex<Runs>,
+}
+
+#[derive(Default)]
+struct Runs {
+    next: Ticket,
+    open: HashMap<Ticket, Listener>,
+    gone: bool,
+}
+
+/// One run that was asked for. Dropping it leaves the run alone.
+#[derive(Clone)]
+pub struct RunHandle {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+}
+
+impl Spawner {
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let shared = Arc::new(Shared { socket, runs: Mutex::default() });
+        let reader = Arc::clone(&shared);
+        thread::Builder::new().name("run-events".into()).spawn(move || reader.listen())?;
+        Ok(Self(shared))
+    }
+
+    /// Asks for a run. Its standard output and error go to these descriptors, its standard
+    /// input is empty. `listener` hears what happens, on a thread that it must not block; the
+    /// last event is `Failed` or `Exited`.
+    pub fn spawn(
+        &self,
+        sandbox: &SandboxSpec,
+        program: &ProgramSpec,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        listener: impl FnMut(RunEvent) + Send + 'static,
+    ) -> Result<RunHandle, SpawnError> {
+        let ticket = self.0.open(Box::new(listener))?;
+        let request =
+            Request::Spawn { ticket, sandbox: Box::new(sandbox.clone()), program: program.clone() };
+        let attached = [stdout.as_fd(), stderr.as_fd()];
+        let socket = self.0.socket.as_fd();
+        if let Err(error) = protocol::send(socket, &request, &attached, SendFlags::empty()) {
+            // Without a listener it has heard of the failure already.
+            if self.0.runs().open.remove(&ticket).is_some() {
+                return Err(SpawnError::Ask(error));
+            }
+        }
+        Ok(RunHandle { shared: Arc::clone(&self.0), ticket })
+    }
+}
+
+impl RunHandle {
+    /// Kills the program and everything it started. Its end is reported as ever; killing what
+    /// has ended is harmless.
+    pub fn kill(&self) -> Result<(), SpawnError> {
+        self.shared.ask(&Request::Kill { ticket: self.ticket })
+    }
+
+    /// Sends `SIGTERM` to the program's process group and kills everything after `grace`.
+    pub fn stop(&self, grace: Duration) -> Result<(), SpawnError> {
+        let grace_millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.shared.ask(&Request::Stop { ticket: self.ticket, grace_millis })
+    }
+}
+
+impl Shared {
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, listener: Listener) -> Result<Ticket, SpawnError> {
+        let mut runs = self.runs();
+        if runs.gone {
+            return Err(SpawnError::Gone);
+        }
+        runs.next += 1;
+        let ticket = runs.next;
+        runs.open.insert(ticket, listener);
+        Ok(ticket)
+    }
+
+    fn ask(&self, request: &Request) -> Result<(), SpawnError> {
+        protocol::send(self.socket.as_fd(), request, &[], SendFlags::empty())
+            .map_err(SpawnError::Ask)
+    }
+
+    fn listen(&self) {
+        loop {
+            match protocol::receive::<Notice>(self.socket.as_fd(), RecvFlags::empty()) {
+                Ok(Some((notice, _))) => self.tell(notice),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "the spawner cannot be heard any more");
+                    break;
+                }
+            }
+        }
+        self.end();
+    }
+
+    fn tell(&self, Notice { ticket, event }: Notice) {
+        let Some(mut listener) = self.runs().open.remove(&ticket) else { return };
+        let last = !matches!(event, RunEvent::Started { .. });
+        listener(event);
+        if !last {
+            self.runs().open.insert(ticket, listener);
+        }
+    }
+
+    /// The spawner is gone, and with it every run.
+    fn end(&self) {
+        let open = {
+            let mut runs = self.runs();
+            runs.gone = true;
+            std::mem::take(&mut runs.open)
+        };
+        for (_, mut listener) in open {
+            listener(RunEvent::Failed(StartFailure {
+                stage: Stage::Spawner,
+                errno: None,
+                message: "the process that makes sandboxes is gone".into(),
+            }));
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a sandbox and a program are to be, and what became of them.
+//!
+//! These shapes cross the socket between the agent and its spawner, two halves of one build, so
+//! they need no compatibility between versions.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, path::PathBuf};
+
+/// One sandbox: what the program sees and how much it may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Names the control group and shows up in logs: letters, digits, `-`, `_` and `.`.
+    pub id: String,
+    /// Where its files come from.
+    pub root: Root,
+    /// An existing, empty directory that belongs to this sandbox alone. Holds its writable
+    /// layers; the caller removes it after the run.
+    pub scratch: PathBuf,
+    /// What is mounted over the root, in this order.
+    pub mounts: Vec<SandboxMount>,
+    /// Host paths that the sandbox sees empty: the data directory, homes. Paths that do not
+    /// exist are skipped.
+    pub masked: Vec<PathBuf>,
+    /// Its host name.
+    pub host_name: String,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// Where the files of a sandbox come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// The root file system of this machine, below a private writable layer.
+    Host,
+    /// This directory, below a private writable layer.
+    Directory(PathBuf),
+}
+
+/// One mount inside a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxMount {
+    /// Absolute path in the sandbox; made when it is missing. Links on the way are followed
+    /// inside the sandbox's root, never out of it.
+    pub target: String,
+    /// What is there.
+    pub kind: MountKind,
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A file or directory of the agent's view, with everything mounted below it.
+    Bind {
+        /// Which.
+        source: PathBuf,
+        /// Whether the program may change it.
+        read_only: bool,
+    },
+    /// A directory whose changes stay in the sandbox and are thrown away.
+    Overlay {
+        /// The directory below.
+        lower: PathBuf,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Its bound in bytes.
+        size: u64,
+    },
+}
+
+/// What a sandbox may use. `None`: as much as the agent may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory of all its processes together, with page cache, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads at one time.
+    pub processes_max: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpu_millis: Option<u64>,
+    /// Open files of each process.
+    pub files_max: Option<u64>,
+}
+
+/// A user and a group as the agent sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// The program of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramSpec {
+    /// Name or path, then its arguments. A name without `/` is looked up in the `PATH` of `env`,
+    /// inside the sandbox.
+    pub arguments: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// Its working directory in the sandbox.
+    pub directory: String,
+}
+
+/// What happens to a run, in order. `Failed` and `Exited` are the last word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunEvent {
+    /// The program runs.
+    Started {
+        /// Pid 1 of the sandbox, as the agent sees it.
+        pid: i32,
+    },
+    /// The program was never started.
+    Failed(StartFailure),
+    /// The program ended and nothing of its tree is left.
+    Exited(Ended),
+}
+
+/// How far the start of a program came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Talking to the spawner.
+    Spawner,
+    /// Making the process and its namespaces.
+    Process,
+    /// Setting limits.
+    Limits,
+    /// Building the file system.
+    Files,
+    /// Giving up privileges.
+    Confinement,
+    /// Entering the working directory.
+    Directory,
+    /// Executing the program.
+    Program,
+}
+
+/// Why a program was not started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartFailure {
+    /// Where it stopped.
+    pub stage: Stage,
+    /// The system's error number, if it was the system that refused.
+    pub errno: Option<i32>,
+    /// What was tried and why it failed, for a person.
+    pub message: String,
+}
+
+impl StartFailure {
+    /// Whether what the user asked for cannot work here, so that trying again cannot help.
+    pub fn is_users(&self) -> bool {
+        match self.stage {
+            Stage::Directory | Stage::Program => true,
+            Stage::Spawner | Stage::Process | Stage::Limits | Stage::Files | Stage::Confinement => {
+                false
+            }
+        }
+    }
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.message.fmt(f)
+    }
+}
+
+impl std::error::Error for StartFailure {}
+
+/// The end of a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How.
+    pub exit: Exit,
+    /// What the whole tree used.
+    pub usage: Usage,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// By the system, because the sandbox used all its memory.
+    OutOfMemory,
+}
+
+/// What a tree of processes used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time in the programs, in microseconds.
+    pub user_micros: u64,
+    /// Processor time in the kernel, in microseconds.
+    pub system_micros: u64,
+    /// The largest resident memory of one process, in bytes.
+    pub resident_bytes_max: u64,
+}
