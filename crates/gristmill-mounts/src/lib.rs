@@ -1,1 +1,22 @@
-//! The mounts room of Gristmill.
+//! Trees of objects as files, and files back into objects.
+//!
+//! Meaning first: [`names`], [`table`] and [`tree`] say what a listing of keys looks like as
+//! directories; [`upload`] does the way back; [`fallback`] downloads where the kernel cannot mount.
+//!
+//! Architecture invariant: nothing here writes to an input. Nothing here knows what a job is.
+
+pub mod download;
+pub mod fallback;
+pub mod file_body;
+pub mod names;
+pub mod remote;
+pub mod send;
+pub mod source;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod tree;
+pub mod upload;
+pub mod walk;
+
+pub use source::{Source, SourceError, SourceKind};
