@@ -22,12 +22,13 @@
 //!   formats, buckets and jobs.
 //!
 //! Start at [`Node::enter`] and [`Spawner::spawn`]; what is set up inside stands in `sandbox`.
-//! [`command`] splits command lines.
+//! [`command`] splits command lines, [`package`] unpacks the archives of jobs.
 
 mod cgroup;
 pub mod command;
 mod host;
 mod node;
+pub mod package;
 mod protocol;
 mod sandbox;
 mod spawner;

@@ -1,0 +1,221 @@
+//! Writes below one open directory and nowhere else.
+//!
+//! Each parent is opened with `openat2` beneath the top and without following any link, the last
+//! name is then used relative to that descriptor. A link that the archive brought can therefore
+//! never carry a later entry out, nor can one that is put there meanwhile.
+
+use crate::spec::Identity;
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{
+        AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
+        chownat, fchmod, fchown, futimens, linkat, mkdirat, open, openat, openat2, statat,
+        symlinkat, unlinkat,
+    },
+    io::Errno,
+};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+/// Whose fault it is that an entry was not written.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The archive asks for something that is not done.
+    Refused(&'static str),
+    /// The archive cannot be read.
+    Read(io::Error),
+    /// The disk or the system.
+    Write(io::Error),
+}
+
+impl From<Errno> for Error {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::LOOP => Self::Refused("a path that leads through a symbolic link"),
+            Errno::NOTDIR => Self::Refused("a path that leads through a file"),
+            error => Self::Write(error.into()),
+        }
+    }
+}
+
+type Done = Result<(), Error>;
+
+/// The directory that is filled.
+pub(super) struct Tree {
+    top: OwnedFd,
+    owner: Identity,
+    /// Set when the owner is the caller: then nothing needs to be given away.
+    own: bool,
+    buffer: Vec<u8>,
+}
+
+const BUFFER_BYTES: usize = 128 << 10;
+const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const NEW: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+impl Tree {
+    pub(super) fn open(top: &Path, owner: Identity) -> io::Result<Self> {
+        let top = open(top, PLACE, Mode::empty())?;
+        let own = rustix::process::geteuid().as_raw() == owner.uid
+            && rustix::process::getegid().as_raw() == owner.gid;
+        Ok(Self { top, owner, own, buffer: vec![0; BUFFER_BYTES] })
+    }
+
+    /// A directory; one that is there gets the mode.
+    pub(super) fn directory(&self, name: &[Vec<u8>], mode: u32) -> Done {
+        let (parent, last) = self.parent(name)?;
+        if !is_directory(parent.as_fd(), last)? {
+            make_room(parent.as_fd(), last)?;
+            mkdirat(&parent, last, Mode::from_raw_mode(0o700))?;
+        }
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = openat(&parent, last, flags, Mode::empty())?;
+        self.finish(made.as_fd(), mode & 0o777 | 0o700)
+    }
+
+    /// A file with the `size` bytes of `content`; it replaces a file or link of that name.
+    pub(super) fn file(
+        &mut self,
+        name: &[Vec<u8>],
+        mode: u32,
+        modified: u64,
+        size: u64,
+        content: &mut impl Read,
+    ) -> Done {
+        let (parent, last) = self.parent(name)?;
+        make_room(parent.as_fd(), last)?;
+        let mut file = File::from(openat(&parent, last, NEW, Mode::from_raw_mode(0o600))?);
+        self.copy(content, &mut file, size)?;
+        self.finish(file.as_fd(), mode & 0o777 | 0o600)?;
+        let seconds = i64::try_from(modified).unwrap_or(0);
+        futimens(
+            &file,
+            &Timestamps {
+                last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+                last_modification: Timespec { tv_sec: seconds, tv_nsec: 0 },
+            },
+        )?;
+        Ok(())
+    }
+
+    /// A symbolic link, kept as it is and never followed here.
+    pub(super) fn symlink(&self, name: &[Vec<u8>], to: &[u8]) -> Done {
+        if to.is_empty() || to.contains(&0) {
+            return Err(Error::Refused("a link to nothing"));
+        }
+        let (parent, last) = self.parent(name)?;
+        make_room(parent.as_fd(), last)?;
+        symlinkat(OsStr::from_bytes(to), &parent, last)?;
+        if !self.own {
+            let (uid, gid) = self.ids();
+            chownat(&parent, last, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    /// A second name for a file that this archive brought.
+    pub(super) fn hard_link(&self, name: &[Vec<u8>], to: &[Vec<u8>]) -> Done {
+        const NO_FILE: Error = Error::Refused("a hard link to no file of the package");
+        if to.is_empty() {
+            return Err(NO_FILE);
+        }
+        let (from, from_last) = self.existing_parent(to)?.ok_or(NO_FILE)?;
+        match statat(&from, from_last, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(about) if FileType::from_raw_mode(about.st_mode).is_file() => {}
+            Ok(_) | Err(Errno::NOENT) => return Err(NO_FILE),
+            Err(error) => return Err(error.into()),
+        }
+        if name == to {
+            return Ok(());
+        }
+        let (parent, last) = self.parent(name)?;
+        make_room(parent.as_fd(), last)?;
+        Ok(linkat(&from, from_last, &parent, last, AtFlags::empty())?)
+    }
+
+    /// The directory that `name` lies in, made if it is missing, and the last part of `name`.
+    fn parent<'n>(&self, name: &'n [Vec<u8>]) -> Result<(OwnedFd, &'n OsStr), Error> {
+        if let Some(found) = self.existing_parent(name)? {
+            return Ok(found);
+        }
+        for length in 1..name.len() {
+            if self.existing_parent(&name[..=length])?.is_none() {
+                self.directory(&name[..length], 0o755)?;
+            }
+        }
+        self.existing_parent(name)?.ok_or(Error::Write(io::ErrorKind::NotFound.into()))
+    }
+
+    fn existing_parent<'n>(
+        &self,
+        name: &'n [Vec<u8>],
+    ) -> Result<Option<(OwnedFd, &'n OsStr)>, Error> {
+        let Some((last, parts)) = name.split_last() else {
+            return Err(Error::Refused("an entry without a name"));
+        };
+        let path: PathBuf = match parts {
+            [] => ".".into(),
+            parts => parts.iter().map(|p| OsStr::from_bytes(p)).collect(),
+        };
+        let rules = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        match openat2(&self.top, &path, PLACE, Mode::empty(), rules) {
+            Ok(parent) => Ok(Some((parent, OsStr::from_bytes(last)))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn copy(&mut self, from: &mut impl Read, to: &mut File, size: u64) -> Done {
+        let mut left = size;
+        while left > 0 {
+            let want = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let got = match from.read(&mut self.buffer[..want]) {
+                Ok(0) => return Err(Error::Read(io::ErrorKind::UnexpectedEof.into())),
+                Ok(got) => got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Error::Read(error)),
+            };
+            to.write_all(&self.buffer[..got]).map_err(Error::Write)?;
+            left -= got as u64;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, made: BorrowedFd<'_>, mode: u32) -> Done {
+        if !self.own {
+            let (uid, gid) = self.ids();
+            fchown(made, Some(uid), Some(gid))?;
+        }
+        Ok(fchmod(made, Mode::from_raw_mode(mode))?)
+    }
+
+    fn ids(&self) -> (Uid, Gid) {
+        (Uid::from_raw(self.owner.uid), Gid::from_raw(self.owner.gid))
+    }
+}
+
+fn is_directory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<bool, Error> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(about) => Ok(FileType::from_raw_mode(about.st_mode).is_dir()),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes what is there under this name, unless it is a directory.
+fn make_room(parent: BorrowedFd<'_>, name: &OsStr) -> Done {
+    match unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR) => Err(Error::Refused("a file where a directory is")),
+        Err(error) => Err(error.into()),
+    }
+}
