@@ -191,7 +191,7 @@ fn check_job(job: &Job, wrong: &mut Vec<String>) {
     if !job.state.is_final() && tasks.waiting + tasks.running == 0 {
         wrong.push(format!("{id} is {} and has nothing left to do", job.state));
     }
-    if (job.state == JobState::Failed) != !job.message.is_empty() {
+    if (job.state == JobState::Failed) == job.message.is_empty() {
         wrong.push(format!("{id} is {} with message `{}`", job.state, job.message));
     }
     for (name, count) in crate::apply::blocked_by(job) {

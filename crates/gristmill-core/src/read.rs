@@ -5,6 +5,7 @@
 use crate::{
     cluster::{Assigned, Cluster, Group, Worker},
     job::{Job, Task},
+    options::Options,
     world::{Account, World},
 };
 use gristmill_model::{
@@ -42,6 +43,11 @@ pub struct RunView<'a> {
 }
 
 impl World {
+    /// How the mill is set up.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// A job of an account.
     pub fn job(&self, account: AccountId, id: JobId) -> Option<&Job> {
         self.jobs.get(&id).filter(|job| job.account == account).map(Arc::as_ref)

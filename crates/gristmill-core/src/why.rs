@@ -27,14 +27,12 @@ impl World {
         }
         let counts = job.instance_counts;
         if counts.running > 0 {
-            let (running, waiting) = (counts.running, counts.waiting);
-            return Some(format!("{running} instances are running, {waiting} are waiting"));
+            let running = count(counts.running, "instance");
+            return Some(format!("{running} running, {} waiting", counts.waiting));
         }
         if let Some((name, task)) = job.tasks.iter().find(|(_, task)| task.is_live()) {
-            let placed = task.live.len();
-            return Some(format!(
-                "{placed} instances of task `{name}` were given to machines, which prepare them"
-            ));
+            let placed = count(task.live.len() as u32, "instance");
+            return Some(format!("{placed} of task `{name}` at machines that prepare to run"));
         }
         let ready = job.tasks.iter().find(|(_, task)| is_ready(task));
         Some(match ready {
@@ -65,7 +63,10 @@ impl World {
             PLACE_MAX => {
                 format!("task `{name}` waits behind {PLACE_MAX} or more tasks on cluster {id}")
             }
-            place => format!("task `{name}` waits behind {place} other tasks on cluster {id}"),
+            place => {
+                let others = count(place as u32, "other task");
+                format!("task `{name}` waits behind {others} on cluster {id}")
+            }
         }
     }
 
@@ -76,7 +77,7 @@ impl World {
         let workers = || workers().map(|id| self.worker_of(*id));
         let delayed = |worker: &&std::sync::Arc<Worker>| worker.state == WorkerState::Pending;
         if metrics.starting > 0 {
-            format!("cluster {id}: {} machines are starting", metrics.starting)
+            format!("cluster {id}: {} starting", count(metrics.starting, "machine"))
         } else if let Some(worker) = workers().find(delayed) {
             format!("a machine of cluster {id}; the provider says: {}", worker.hint)
         } else {
@@ -89,6 +90,11 @@ impl World {
         let Some(queue) = self.queues.get(&cluster) else { return 0 };
         queue.range(..turn.clone()).take(PLACE_MAX).count()
     }
+}
+
+/// `1 machine`, `2 machines`.
+fn count(number: u32, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 fn is_ready(task: &Task) -> bool {

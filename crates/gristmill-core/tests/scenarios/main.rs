@@ -1,0 +1,11 @@
+//! What the mill does, told as scripts: inputs in, text out, through one `check`.
+//!
+//! The language is described in `script`. After every input the harness also asks what must
+//! always hold: the books add up, the draft and the step agree, a replay of the events and a
+//! restore from the entities give an equal world.
+
+mod clusters;
+mod failures;
+mod jobs;
+mod machines;
+mod script;
