@@ -1,0 +1,187 @@
+//! The commands: one function per command, grouped by what they work on.
+//!
+//! [`run`] reads settings, parses the words, calls the command and turns its outcome into an exit
+//! status: 0 success, 1 failure, 2 words that are not understood. Errors are said once, here,
+//! with everything that was being tried.
+
+mod act;
+mod check;
+mod clusters;
+mod detail;
+mod jobs;
+mod log;
+mod login;
+mod oss;
+mod resources;
+mod submit;
+
+use crate::{
+    caches::Caches,
+    client::ClientError,
+    environment::Environment,
+    grammar,
+    output::Output,
+    session::Session,
+    settings::Settings,
+    words::{Complaint, Language, messages as m},
+};
+use clap::{ArgMatches, error::ErrorKind};
+use std::{io, str::FromStr};
+
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
+/// The reader of our data went away, as a shell reports a program ended by SIGPIPE.
+const NOBODY_READS: u8 = 141;
+
+/// What a command did, as an exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Success,
+    /// It worked, and what it found is a failure: a watched job failed.
+    Failure,
+}
+
+type Outcome = anyhow::Result<End>;
+
+/// Runs one command line.
+pub(crate) async fn run(args: Vec<String>, env: Environment, mut out: Output) -> u8 {
+    let settings = match Settings::load(&env) {
+        Ok(settings) => settings,
+        Err(error) => {
+            let language = Language::choose(None, &env.variables);
+            out.words(&describe_error(&error.into(), language));
+            return FAILURE;
+        }
+    };
+    let language = Language::choose(settings.get("locale").as_deref(), &env.variables);
+    let words = std::iter::once("bcs".to_owned()).chain(args);
+    let matches = match grammar::tree(language).try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => return not_understood(&error, language, &mut out),
+    };
+    let caches = Caches::of(&env);
+    let mut session = Session { env, settings, caches, language, out };
+    match dispatch(&matches, &mut session).await {
+        Ok(End::Success) => 0,
+        Ok(End::Failure) => FAILURE,
+        Err(error) if is_broken_pipe(&error) => NOBODY_READS,
+        Err(error) => {
+            let line = describe_error(&error, language);
+            session.out.words(&line);
+            FAILURE
+        }
+    }
+}
+
+async fn dispatch(matches: &ArgMatches, session: &mut Session) -> Outcome {
+    let Some((name, words)) = matches.subcommand() else {
+        let help = grammar::tree(session.language).render_help().to_string();
+        session.out.data(help.trim_end())?;
+        return Ok(End::Success);
+    };
+    match name {
+        "login" => login::login(words, session).await,
+        "logout" => login::logout(session),
+        "config" => login::config(words, session).await,
+        "submit" => submit::submit(words, session).await,
+        "create_job" => submit::create(words, session).await,
+        "job" => jobs::job(words, session).await,
+        "check" => check::check(words, session).await,
+        "log" => log::log(words, session).await,
+        "stop_job" | "restart_job" | "delete_job" | "update_job" => {
+            act::act(name, words, session).await
+        }
+        "cluster" => clusters::show(words, session).await,
+        "create_cluster" => clusters::create(words, session).await,
+        "delete_cluster" => clusters::delete(words, session).await,
+        "update_cluster" => clusters::update(words, session).await,
+        "image" => resources::images(words, session).await,
+        "instance_type" => resources::instance_types(session).await,
+        "resource_type" => resources::resource_types(session).await,
+        "disk_type" => resources::disk_types(session).await,
+        "event" => resources::events(session),
+        "oss" => oss::oss(words, session).await,
+        "completion" => resources::completion(words, session),
+        other => unreachable!("`{other}` is in the grammar but has no command"),
+    }
+}
+
+/// The text of an option or argument.
+fn text<'a>(words: &'a ArgMatches, name: &str) -> Option<&'a str> {
+    words.get_one::<String>(name).map(String::as_str)
+}
+
+/// The text of an argument that the grammar requires.
+fn required<'a>(words: &'a ArgMatches, name: &str) -> &'a str {
+    text(words, name).expect("the grammar requires it")
+}
+
+/// The number behind an option.
+fn number<T: FromStr>(words: &ArgMatches, name: &'static str) -> Result<Option<T>, Complaint> {
+    let read = |text: &str| {
+        text.parse().map_err(|_| m::NOT_A_COUNT.complain([("option", &name), ("text", &text)]))
+    };
+    text(words, name).map(read).transpose()
+}
+
+/// `--help` is data and a success; anything else is a mistake in the words.
+fn not_understood(error: &clap::Error, language: Language, out: &mut Output) -> u8 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = out.data(error.to_string().trim_end());
+            0
+        }
+        _ => {
+            out.words(&usage_text(error, language));
+            USAGE
+        }
+    }
+}
+
+fn usage_text(error: &clap::Error, language: Language) -> String {
+    use clap::error::{ContextKind, ContextValue};
+    let rendered = error.to_string();
+    if language == Language::English {
+        return rendered.trim_end().to_owned();
+    }
+    let named =
+        [ContextKind::InvalidArg, ContextKind::InvalidSubcommand].into_iter().find_map(|kind| {
+            match error.get(kind)? {
+                ContextValue::String(text) => Some(text.clone()),
+                ContextValue::Strings(texts) => Some(texts.join(" ")),
+                _ => None,
+            }
+        });
+    let named = named.unwrap_or_default();
+    let sentence = match error.kind() {
+        ErrorKind::UnknownArgument => m::USAGE_UNKNOWN,
+        ErrorKind::InvalidSubcommand => m::USAGE_NO_COMMAND,
+        ErrorKind::MissingRequiredArgument => m::USAGE_MISSING,
+        _ => m::USAGE_VALUE,
+    };
+    sentence.fill(language, &[("what", &named)])
+}
+
+/// The whole chain of an error in one line, in the user's language.
+fn describe_error(error: &anyhow::Error, language: Language) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let part = if let Some(complaint) = cause.downcast_ref::<Complaint>() {
+            complaint.say(language)
+        } else if let Some(refused) = cause.downcast_ref::<ClientError>() {
+            refused.say(language)
+        } else {
+            cause.to_string()
+        };
+        // Transparent wrappers say the same thing twice.
+        if parts.last() != Some(&part) {
+            parts.push(part);
+        }
+    }
+    m::ERROR.fill(language, &[("text", &parts.join(": "))])
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.downcast_ref::<io::Error>().is_some_and(broken)
+}

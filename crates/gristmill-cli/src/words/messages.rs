@@ -1,0 +1,97 @@
+//! What commands say: results, questions, mistakes.
+
+use super::{Text, table};
+
+table! {
+    ERROR { "ERROR: {text}" "错误：{text}" }
+    EXEC { "exec: bcs {words}" "执行：bcs {words}" }
+    DONE { "done" "完成" }
+    DONE_WITH { "{what}: done" "{what}：完成" }
+    TOTAL { "Total: {total} (cache {rows} rows)" "共 {total} 条（缓存 {rows} 行）" }
+
+    USAGE_UNKNOWN { "Unknown word {what}. See --help" "无法识别 {what}，请查看 --help" }
+    USAGE_NO_COMMAND { "There is no command {what}. See bcs --help" "没有命令 {what}，请查看 bcs --help" }
+    USAGE_MISSING { "Missing: {what}. See --help" "缺少 {what}，请查看 --help" }
+    USAGE_VALUE { "Wrong or missing value for {what}. See --help" "{what} 的值缺失或不正确，请查看 --help" }
+
+    UNREACHABLE { "could not {doing}: no answer from {url}" "{doing} 失败：{url} 没有应答" }
+    REFUSED { "could not {doing}: HTTP Status: {status}, Code: {code}, RequestID: {id}, Message: {message}." "{doing} 失败：HTTP Status: {status}, Code: {code}, RequestID: {id}, Message: {message}." }
+    GARBLED { "could not {doing}: the answer is not understood" "{doing} 失败：无法理解应答" }
+
+    NO_REGION { "no region is set: log in with `bcs login <region>`, or set endpoint and oss_endpoint" "没有设置地域：请先执行 `bcs login <region>`，或设置 endpoint 和 oss_endpoint" }
+    NO_OSSPATH { "no osspath is set: `bcs set -o oss://bucket/prefix/`, or BCS_OSSPATH" "没有设置 osspath：请执行 `bcs set -o oss://bucket/prefix/`，或设置 BCS_OSSPATH" }
+    NOT_LOGGED_IN { "no access key: log in with `bcs login <region>`, or set BCS_ACCESS_KEY_ID and BCS_ACCESS_KEY_SECRET" "没有访问密钥：请先执行 `bcs login <region>`，或设置 BCS_ACCESS_KEY_ID 和 BCS_ACCESS_KEY_SECRET" }
+    KEY_NEEDED { "an access key id and secret are needed" "需要 AccessKey ID 和 Secret" }
+    LOGIN_FAILED { "the service did not accept these settings" "服务端没有接受这些设置" }
+    LOGIN_DONE { "login success" "登录成功" }
+    LOGOUT_DONE { "logout success" "已退出登录" }
+    DEFAULT_SET { "{key} was not set, it is now {value}" "{key} 未设置，已设为 {value}" }
+    OSSPATH_UNREADABLE { "warning: {path} cannot be listed: {why}" "警告：无法列出 {path}：{why}" }
+    INVALID_LOCALE { "locale must be en, zh or zh_CN, not `{text}`" "locale 必须是 en、zh 或 zh_CN，而不是 `{text}`" }
+
+    INVALID_ID { "Invalid id: {id}" "无效的 ID：{id}" }
+    NOT_A_COUNT { "{option} must be a whole number, not `{text}`" "{option} 必须是整数，而不是 `{text}`" }
+    NOT_A_NUMBER { "{option} must be a whole number from {first} to {last}, not `{text}`" "{option} 必须是 {first} 到 {last} 的整数，而不是 `{text}`" }
+    NOT_A_SWITCH { "{option} must be true or false, not `{text}`" "{option} 必须是 true 或 false，而不是 `{text}`" }
+    NOT_A_PRICE { "a price limit must be a number of 0 or more, not `{text}`" "出价上限必须是不小于 0 的数，而不是 `{text}`" }
+    INVALID_MOUNT { "`{text}` is not a mount; it should look like oss://bucket/dir/:/local/dir or nas://host:/path:/local/dir" "`{text}` 不是有效的挂载；应形如 oss://bucket/dir/:/local/dir 或 nas://host:/path:/local/dir" }
+    INVALID_MAPPING { "`{text}` is not a mapping; it should look like oss://bucket/dir/:/local/dir/" "`{text}` 不是有效的映射；应形如 oss://bucket/dir/:/local/dir/" }
+    INVALID_DISK { "Invalid disk format `{text}`, it should look like system:default:40,data:cloud_efficiency:500:/home/data" "磁盘格式无效 `{text}`，应形如 system:default:40,data:cloud_efficiency:500:/home/data" }
+    INVALID_CLUSTER { "`{text}` is neither a cluster id nor img=<img-...|m-...>:type=<type>" "`{text}` 既不是集群 ID，也不是 img=<img-...|m-...>:type=<类型>" }
+    INVALID_DOCKER { "Invalid docker option format `{text}`, it should look like name@oss://bucket/dockers/ or registry..." "docker 选项格式无效 `{text}`，应形如 name@oss://bucket/dockers/ 或 registry..." }
+    INVALID_JOB_EVENT { "Invalid job event: {event}" "无效的作业事件：{event}" }
+    LOG_NOT_A_FOLDER { "a log mapping needs a folder that ends in /, not `{path}`" "日志映射的目标必须是以 / 结尾的目录，而不是 `{path}`" }
+    VPC_NEEDS_CIDR { "vpc_id needs vpc_cidr_block" "使用 vpc_id 时必须指定 vpc_cidr_block" }
+    NO_COMMAND { "Missing required option: cmd" "缺少必填项：cmd" }
+    NO_TASKS { "the file holds no task: every [section] except [DEFAULT] is one" "文件中没有任务：除 [DEFAULT] 外每个 [section] 是一个任务" }
+    BROKEN_JOB_CFG { "job.cfg cannot be read: {why}" "无法解析 job.cfg：{why}" }
+    BROKEN_PERCENT { "`{text}`: write %% for a percent sign, or %(name)s for the value of another key" "`{text}`：百分号请写成 %%，或用 %(name)s 引用其他键的值" }
+    UNKNOWN_KEY { "job.cfg: there is no option `{key}`" "job.cfg：没有选项 `{key}`" }
+    UNKNOWN_DEPENDENCY { "deps names `{task}`, which is not a task of the file" "deps 中的 `{task}` 不是文件中的任务" }
+    NOTHING_TO_PACK { "there is nothing to pack at `{path}`" "`{path}` 处没有可打包的文件" }
+    NO_DESCRIPTION { "a description is needed, as JSON or with -f" "需要作业描述：JSON 文本或 -f 文件" }
+    NOT_JSON { "the description is not JSON: {why}" "描述不是合法的 JSON：{why}" }
+
+    PACKING { "packing {what}" "正在打包 {what}" }
+    PACKED { "packed {files} files, {bytes} bytes" "已打包 {files} 个文件，{bytes} 字节" }
+    UPLOADED { "Upload: {from} ==> {to}" "上传：{from} ==> {to}" }
+    DOWNLOADED { "Download: {from} ==> {to}" "下载：{from} ==> {to}" }
+    JOB_CREATED { "Job created: {job}" "作业已创建：{job}" }
+    JOB_ENDED { "{job} is {state}. {message}" "{job} 状态为 {state}。{message}" }
+    WATCH_NEEDS_JOB { "-w needs a job" "-w 需要指定作业" }
+    MORE_INSTANCES { "{shown} of {total} instances" "显示 {total} 个实例中的 {shown} 个" }
+    MORE_FAILURES { "{count} more failed instances of {task}" "{task} 另有 {count} 个失败的实例" }
+    NO_LOGS { "no logs yet" "还没有日志" }
+    LOG_TOO_LARGE { "{path} holds {size} bytes; fetch it with -d" "{path} 有 {size} 字节；请用 -d 下载" }
+    FOLLOW_LIMIT { "following {shown} of {total} logs; name a task or instance for the others" "跟踪 {total} 个日志中的 {shown} 个；要看其他的请指定任务或实例" }
+
+    ASK_STOP { "Stop {jobs}. Are you sure?" "停止 {jobs}，确定吗？" }
+    ASK_RESTART { "Start {jobs} again. Are you sure?" "重新启动 {jobs}，确定吗？" }
+    ASK_DELETE { "Stop and delete {jobs}. Are you sure?" "停止并删除 {jobs}，确定吗？" }
+    ASK_UPDATE { "Change the priority of {jobs}. Are you sure?" "修改 {jobs} 的优先级，确定吗？" }
+    ASK_DELETE_CLUSTER { "Delete {clusters}. Are you sure?" "删除 {clusters}，确定吗？" }
+    ASK_UPDATE_CLUSTER { "Change {clusters}. Are you sure?" "修改 {clusters}，确定吗？" }
+    ASK_DELETE_OBJECTS { "Delete {count} objects that begin with {path}. Are you sure?" "删除以 {path} 开头的 {count} 个对象，确定吗？" }
+    NOT_CONFIRMED { "not confirmed, nothing was done" "未确认，没有执行" }
+    NEEDS_YES { "nobody is here to ask: say yes with -y" "无法询问确认，请加 -y" }
+
+    WAITS_FOR_TASKS { "waits for {tasks}" "正在等待 {tasks}" }
+    WAITS_FOR_MACHINES { "waits for a machine of its automatic cluster" "正在等待自动集群的机器" }
+    WAITS_TYPE_UNKNOWN { "the machine type {type} is not available to this account" "当前账号不能使用实例类型 {type}" }
+    WAITS_NO_CLUSTER { "the cluster {cluster} does not exist" "集群 {cluster} 不存在" }
+    WAITS_EMPTY_CLUSTER { "the cluster {cluster} has no machines: give it some with `bcs uc {cluster} -n N`" "集群 {cluster} 没有机器：请执行 `bcs uc {cluster} -n N`" }
+    WAITS_STARTING_CLUSTER { "the machines of {cluster} are still starting" "集群 {cluster} 的机器正在启动" }
+    WAITS_BUSY_CLUSTER { "the machines of {cluster} are busy" "集群 {cluster} 的机器都在忙" }
+
+    ON_DEMAND_TYPES { "On demand:" "按需实例类型：" }
+    SPOT_TYPES { "Spot:" "竞价实例类型：" }
+    CLUSTER_CREATED { "Cluster created: {cluster}" "集群已创建：{cluster}" }
+    UNKNOWN_SHELL { "there is no completion for `{shell}`; try bash, zsh or fish" "不支持 `{shell}` 的补全；可选 bash、zsh、fish" }
+
+    INVALID_OSS_PATH { "`{path}` is not a path of the object store; it should look like oss://bucket/key" "`{path}` 不是有效的 OSS 路径；应形如 oss://bucket/key" }
+    INVALID_BUCKET { "`{bucket}` is not the name of a bucket" "`{bucket}` 不是有效的 bucket 名" }
+    INVALID_RANGE { "`{text}` is not a range of bytes; it should look like 0:100" "`{text}` 不是有效的字节范围；应形如 0:100" }
+    NOTHING_THERE { "Not found: {path}" "未找到：{path}" }
+    DELETED { "deleted {count} objects below {path}" "已删除 {path} 下的 {count} 个对象" }
+    UNSAFE_KEY { "the key `{key}` would leave the target folder" "键 `{key}` 会写到目标目录之外" }
+}
