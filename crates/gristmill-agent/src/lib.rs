@@ -1,1 +1,70 @@
-//! The agent room of Gristmill.
+//! One node: mounts, runs, uploads, reports.
+//!
+//! An agent is a process of its own that a provider started. It calls the server and keeps one
+//! stream open ([`line`]); the server says which runs it should hold ([`runs`]); each run is a
+//! task of its own from package to last upload ([`work`]). The agent outlives the server: while
+//! nobody answers it goes on with what it has, keeps every result, and calls again.
+//!
+//! Invariants
+//! - A result is kept until the server says that it is durable.
+//! - The agent holds no state on disk: when it dies, its programs die with it, and the server
+//!   puts their instances back.
+//! - It touches its own directory, its sandboxes, and the places in the object store that a
+//!   task's key opens; nothing else.
+//!
+//! Start at [`main`].
+
+mod dial;
+mod inputs;
+mod line;
+mod logs;
+mod oss;
+mod package;
+mod place;
+mod results;
+mod runs;
+mod trouble;
+mod work;
+
+use gristmill_runtime::{Identity, Node, NodeOptions};
+use gristmill_wire::agent::AgentConfig;
+use std::{path::Path, process::ExitCode, sync::Arc};
+use tracing::{error, info};
+
+pub use oss::remote_store;
+
+/// Runs an agent until it is retired, told to stop, or orphaned. Must be called while the
+/// process has one thread: namespaces are entered first.
+pub fn main(config_file: &Path, mounter: &Path) -> ExitCode {
+    match start(config_file, mounter) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
+    use anyhow::Context;
+    let text = std::fs::read(config_file)
+        .with_context(|| format!("could not read {}", config_file.display()))?;
+    let config: AgentConfig = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is not an agent's configuration", config_file.display()))?;
+    let identity = Identity { uid: config.sandbox_uid, gid: config.sandbox_uid };
+    let directory = config.directory.join("node");
+    let (node, machine) = Node::enter(NodeOptions { directory, identity })
+        .context("could not prepare this machine for sandboxes")?;
+    for note in &machine.notes {
+        info!(note, "this machine");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("could not start the async runtime")?;
+    let place = work::Place::new(config, node, &machine, mounter.to_owned())
+        .context("could not listen to the sandboxes")?;
+    runtime.block_on(line::keep(Arc::new(place), machine.notes));
+    Ok(())
+}

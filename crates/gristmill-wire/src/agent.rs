@@ -10,9 +10,52 @@
 //! that started it, so old agents must understand new servers. Tags are never used again.
 
 use prost::{Enumeration, Message, Oneof};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// The gRPC path of the only method.
 pub const CONNECT_PATH: &str = "/gristmill.agent.v1.Agent/Connect";
+
+/// What an agent is started with: a JSON file that only it can read. Unknown members are ignored,
+/// missing ones have defaults where one makes sense.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentConfig {
+    /// The worker's id.
+    pub worker: String,
+    /// Its generation.
+    pub generation: u32,
+    /// Proves to the server that it was started for this worker.
+    pub token: String,
+    /// The server's URL.
+    pub server: String,
+    /// The worker's own directory: scratch space of its runs.
+    pub directory: PathBuf,
+    /// Host name that programs see.
+    pub host_name: String,
+    /// Address as shown to users.
+    pub address: String,
+    /// Paths of the host that programs must not see: the region's data, for one.
+    #[serde(default)]
+    pub masked: Vec<PathBuf>,
+    /// How many runs at a time.
+    #[serde(default = "one")]
+    pub slots: u32,
+    /// Host user that programs are when the agent is root.
+    #[serde(default)]
+    pub sandbox_uid: u32,
+    /// Seconds without a server after which the agent ends itself.
+    pub orphan_seconds_max: u32,
+    /// Memory of the machine in bytes; 0 for no limit.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// Thousandths of a processor; 0 for no limit.
+    #[serde(default)]
+    pub cpu_millis: u32,
+}
+
+fn one() -> u32 {
+    1
+}
 
 /// Agent to server.
 #[derive(Clone, PartialEq, Message)]

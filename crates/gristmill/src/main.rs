@@ -1,1 +1,77 @@
-fn main() {}
+//! The front door: arguments, configuration, the real clock, wiring. No rule lives here.
+//!
+//! `gristmill serve` runs a region, `gristmill demo` a throw-away one; `agent` and `mounter` are
+//! started by Gristmill itself. The process is single-threaded until a command says otherwise:
+//! an agent enters its namespaces first.
+
+mod demo;
+mod log;
+mod serve;
+mod setup;
+
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Batch computing on your own machines.
+///
+/// Runs jobs made of tasks made of instances, with an object store, a message service and a
+/// database built in. Speaks the BatchCompute protocol, so that its SDKs and the `bcs` command
+/// work against it unmodified.
+#[derive(Parser)]
+#[command(name = "gristmill", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a region: control plane, object store, local machines.
+    Serve(Box<serve::Serve>),
+    /// Run the guide's log-count job in a throw-away region, start to result.
+    Demo(demo::Demo),
+    /// Print a completion script for a shell.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// One machine. Started by a provider, never by hand.
+    #[command(hide = true)]
+    Agent {
+        /// The worker's configuration.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// The inputs of one instance as files. Started by an agent.
+    #[command(hide = true)]
+    Mounter,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    setup::install_crypto();
+    match arguments.command {
+        Command::Serve(serve) => report(serve.run()),
+        Command::Demo(demo) => report(demo.run()),
+        Command::Completion { shell } => {
+            let mut command = <Arguments as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "gristmill", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Agent { config } => {
+            log::start("info");
+            gristmill_agent::main(&config, &setup::this_program())
+        }
+        Command::Mounter => {
+            log::start("warn");
+            gristmill_agent::mounter()
+        }
+    }
+}
+
+fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("gristmill: {error:#}");
+        ExitCode::FAILURE
+    })
+}

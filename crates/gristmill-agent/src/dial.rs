@@ -1,0 +1,44 @@
+//! Opens the stream to the server.
+
+use gristmill_wire::agent::{CONNECT_PATH, FromAgent, ToAgent};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, client::Grpc, transport::Endpoint};
+use tonic_prost::ProstCodec;
+
+/// How long the server may take to answer a call.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the connection is probed.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How many messages may wait for the connection.
+const OUTBOX_MAX: usize = 64;
+
+/// An open stream in both directions.
+pub struct Dialled {
+    /// What the agent says.
+    pub say: mpsc::Sender<FromAgent>,
+    /// What the server says.
+    pub hear: Streaming<ToAgent>,
+}
+
+/// Calls the server; `first` is said at once.
+pub async fn dial(server: &str, first: FromAgent) -> anyhow::Result<Dialled> {
+    let channel = Endpoint::from_shared(server.to_owned())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(CONNECT_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect()
+        .await?;
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await?;
+    let (say, said) = mpsc::channel(OUTBOX_MAX);
+    say.send(first).await?;
+    let codec: ProstCodec<FromAgent, ToAgent> = ProstCodec::default();
+    let request = tonic::Request::new(ReceiverStream::new(said));
+    let path = http::uri::PathAndQuery::from_static(CONNECT_PATH);
+    let response = grpc.streaming(request, path, codec).await?;
+    Ok(Dialled { say, hear: response.into_inner() })
+}

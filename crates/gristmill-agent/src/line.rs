@@ -1,0 +1,196 @@
+//! The line to the server: call, say what is held, listen, report; call again when it breaks.
+//!
+//! Ends when the server retires the agent, when a signal asks for it, or when nobody answered for
+//! the orphan's patience. In each case every program is ended first.
+
+use crate::{
+    dial::{Dialled, dial},
+    logs,
+    work::Place,
+};
+use gristmill_wire::agent::{
+    Beat, FromAgent, FromAgentKind, Hello, Reports, Task, ToAgent, ToAgentKind, Welcome,
+};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{debug, info, warn};
+
+/// First and longest pause between two calls.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Beat until the server says another one.
+const BEAT_DEFAULT: Duration = Duration::from_secs(5);
+/// Reports in one message.
+const REPORTS_MAX: usize = 512;
+/// How long programs may take to die when the agent ends.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(20);
+
+/// Why the agent ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Retired,
+    Signalled,
+    Orphaned,
+}
+
+/// Keeps the line until the agent has to end, then ends its programs.
+pub async fn keep(place: Arc<Place>, notices: Vec<String>) {
+    let end = tokio::select! {
+        end = call_for_ever(&place, notices) => end,
+        () = asked_to_stop() => End::Signalled,
+    };
+    info!(?end, "agent ends");
+    place.runs.cancel_all();
+    let waited = Instant::now();
+    while !place.runs.is_idle() && !place.runs.ids().is_empty() && waited.elapsed() < LAST_WORDS_MAX {
+        tokio::select! {
+            () = place.runs.news.notified() => {}
+            () = tokio::time::sleep(PAUSE_FIRST) => {}
+        }
+    }
+}
+
+async fn asked_to_stop() {
+    let mut term = signal(SignalKind::terminate()).expect("a handler can be set at the beginning");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("a handler can be set at the beginning");
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn call_for_ever(place: &Arc<Place>, notices: Vec<String>) -> End {
+    let patience = Duration::from_secs(u64::from(place.config.orphan_seconds_max));
+    let (mut answered, mut pause) = (Instant::now(), PAUSE_FIRST);
+    loop {
+        match dial(&place.config.server, hello(place, &notices)).await {
+            Ok(dialled) => {
+                let mut line = Line::new(place.clone());
+                if line.talk(dialled).await == ControlFlow::Break(()) {
+                    return End::Retired;
+                }
+                if line.welcomed {
+                    (answered, pause) = (Instant::now(), PAUSE_FIRST);
+                }
+            }
+            Err(error) => debug!(error = format!("{error:#}"), "nobody answers"),
+        }
+        if answered.elapsed() > patience {
+            warn!(seconds = patience.as_secs(), "no server for too long");
+            return End::Orphaned;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+fn hello(place: &Place, notices: &[String]) -> FromAgent {
+    let config = &place.config;
+    FromAgentKind::Hello(Hello {
+        worker: config.worker.clone(),
+        generation: config.generation,
+        token: config.token.clone(),
+        address: config.address.clone(),
+        holds: place.runs.ids(),
+        notices: notices.to_vec(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+    .into()
+}
+
+/// One connection's talk.
+struct Line {
+    place: Arc<Place>,
+    tasks: BTreeMap<u32, Arc<Task>>,
+    beat: Duration,
+    welcomed: bool,
+}
+
+impl Line {
+    fn new(place: Arc<Place>) -> Self {
+        Self { place, tasks: BTreeMap::new(), beat: BEAT_DEFAULT, welcomed: false }
+    }
+
+    /// Talks until the connection breaks (`Continue`) or the agent is retired (`Break`).
+    async fn talk(&mut self, Dialled { say, mut hear }: Dialled) -> ControlFlow<()> {
+        loop {
+            let beat = self.beat;
+            let said = tokio::select! {
+                heard = hear.message() => match heard {
+                    Ok(Some(ToAgent { kind: Some(kind) })) => match self.on_message(kind, &say).await {
+                        Some(flow) => return flow,
+                        None => Ok(()),
+                    },
+                    Ok(Some(ToAgent { kind: None })) => Ok(()), // a newer server's word
+                    Ok(None) => return ControlFlow::Continue(()),
+                    Err(status) => {
+                        debug!(%status, "the line broke");
+                        return ControlFlow::Continue(());
+                    }
+                },
+                () = self.place.runs.news.notified(), if self.welcomed => self.report(&say).await,
+                () = tokio::time::sleep(beat) => say.send(FromAgentKind::Beat(Beat {}).into()).await,
+            };
+            if said.is_err() {
+                return ControlFlow::Continue(());
+            }
+        }
+    }
+
+    async fn report(&self, say: &tokio::sync::mpsc::Sender<FromAgent>) -> Result<(), tokio::sync::mpsc::error::SendError<FromAgent>> {
+        loop {
+            let reports = self.place.runs.take_news(REPORTS_MAX);
+            if reports.is_empty() {
+                return Ok(());
+            }
+            say.send(FromAgentKind::Reports(Reports { reports }).into()).await?;
+        }
+    }
+
+    /// `Some`: the talk is over.
+    async fn on_message(
+        &mut self,
+        kind: ToAgentKind,
+        say: &tokio::sync::mpsc::Sender<FromAgent>,
+    ) -> Option<ControlFlow<()>> {
+        match kind {
+            ToAgentKind::Welcome(welcome) => self.on_welcome(&welcome),
+            ToAgentKind::Retire(retire) => {
+                info!(reason = retire.reason, "retired");
+                return Some(ControlFlow::Break(()));
+            }
+            ToAgentKind::Task(task) => drop(self.tasks.insert(task.number, Arc::from(task))),
+            ToAgentKind::Run(run) => match self.tasks.get(&run.task) {
+                Some(task) => {
+                    if let Some(begun) = self.place.runs.begin(task.clone(), run) {
+                        tokio::spawn(self.place.clone().carry_out(begun));
+                    }
+                }
+                None => warn!(run = run.run, "a run of a task nobody described"),
+            },
+            ToAgentKind::Cancel(cancel) => self.place.runs.cancel(cancel.run),
+            ToAgentKind::Acknowledge(done) => self.place.runs.acknowledge(&done.runs),
+            ToAgentKind::ReadLog(wish) => {
+                let (place, say) = (self.place.clone(), say.clone());
+                tokio::spawn(async move {
+                    let log = logs::read(&place.runs, wish).await;
+                    let _ = say.send(FromAgentKind::Log(log).into()).await; // the line may be gone
+                });
+            }
+        }
+        None
+    }
+
+    fn on_welcome(&mut self, welcome: &Welcome) {
+        self.welcomed = true;
+        self.beat = Duration::from_millis(u64::from(welcome.beat_ms.max(10)));
+        self.place.set_oss_endpoint(&welcome.oss_endpoint);
+        self.place.runs.say_all_again();
+        info!(holds = self.place.runs.ids().len(), "welcome");
+    }
+}

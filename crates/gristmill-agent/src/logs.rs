@@ -1,0 +1,33 @@
+//! Reads from a log while the program still writes it.
+
+use crate::runs::Runs;
+use gristmill_wire::agent::{LogBytes, ReadLog};
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+/// The bytes asked for, as many as are there. A log that is not here is over.
+pub async fn read(runs: &Runs, wish: ReadLog) -> LogBytes {
+    let over = LogBytes { request: wish.request, bytes: Vec::new(), over: true };
+    let Some((file, ended)) = runs.log(wish.run, wish.stream) else {
+        return over;
+    };
+    let read = tokio::task::spawn_blocking(move || read_at(&file, wish.offset, wish.bytes_max)).await;
+    match read {
+        Ok(Ok(bytes)) => {
+            // Bytes may follow the ones that fit; then the run is not over for this reader.
+            let over = ended && bytes.is_empty();
+            LogBytes { request: wish.request, bytes, over }
+        }
+        Ok(Err(_)) | Err(_) => over,
+    }
+}
+
+fn read_at(file: &Path, offset: u64, bytes_max: u32) -> io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(file)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(u64::from(bytes_max)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,77 @@
+//! Fetches a task's package and unpacks it into the working directory.
+
+use crate::{place::RunDirectory, trouble::{Trouble, chain}};
+use futures::TryStreamExt;
+use gristmill_model::{Cause, OssPath};
+use gristmill_mounts::remote::Remote;
+use gristmill_objects::{GetOptions, ObjectError};
+use gristmill_runtime::{Identity, package::{self, PackageLimits}};
+use gristmill_wire::agent::Task;
+use std::{fs::File, io, path::Path};
+use tokio::io::AsyncWriteExt;
+
+/// Fetches and unpacks; a task without a package has an empty working directory.
+pub async fn fetch(
+    task: &Task,
+    directory: &RunDirectory,
+    remote: &Remote,
+    identity: Identity,
+) -> Result<(), Trouble> {
+    if task.package.is_empty() {
+        return Ok(());
+    }
+    let place: OssPath = task.package.parse().map_err(|error| Trouble::Job {
+        cause: Cause::Package,
+        message: format!("the package `{}` {error}", task.package),
+    })?;
+    let file = directory.package();
+    download(remote, &place, &file)
+        .await
+        .map_err(|error| Trouble::of_store(Cause::Package, &format!("could not fetch the package `{place}`"), &error))?;
+    let (archive, workdir) = (file.clone(), directory.workdir());
+    let unpacked = tokio::task::spawn_blocking(move || {
+        let reader = io::BufReader::new(File::open(&archive)?);
+        let limits = PackageLimits::default();
+        Ok::<_, io::Error>(package::unpack(reader, &workdir, &limits, Some(identity)))
+    });
+    let unpacked = unpacked
+        .await
+        .map_err(|error| Trouble::of_machine(Cause::Package, "unpacking stopped", error))?
+        .map_err(|error| Trouble::of_machine(Cause::Package, "the fetched package is gone", error))?;
+    // The archive has served; a failed removal only keeps disk space until the run ends.
+    let _ = std::fs::remove_file(&file);
+    match unpacked {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Trouble::Job {
+            cause: Cause::Package,
+            message: format!("the package `{place}` cannot be unpacked: {}", chain(&error)),
+        }),
+    }
+}
+
+async fn download(remote: &Remote, place: &OssPath, file: &Path) -> Result<(), ObjectError> {
+    remote
+        .ask("fetch a package", || async {
+            let object = remote.store().get(place.bucket(), place.key(), GetOptions::default()).await?;
+            let io = |source| ObjectError::Io { doing: "write the package to disk".into(), source };
+            let mut target = tokio::fs::File::create(file).await.map_err(io)?;
+            let mut body = object.body;
+            let mut length = 0;
+            while let Some(piece) = body.try_next().await.map_err(io)? {
+                target.write_all(&piece).await.map_err(io)?;
+                length += piece.len() as u64;
+            }
+            target.flush().await.map_err(io)?;
+            if length == object.info.size { Ok(()) } else { Err(short(place, object.info.size, length)) }
+        })
+        .await
+}
+
+fn short(place: &OssPath, expected: u64, actual: u64) -> ObjectError {
+    ObjectError::Corrupt {
+        what: "length",
+        key: place.key().to_owned(),
+        expected: expected.to_string(),
+        actual: actual.to_string(),
+    }
+}

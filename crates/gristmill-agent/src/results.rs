@@ -1,0 +1,177 @@
+//! What a run leaves: standard streams, logs, outputs, and words for a person.
+
+use crate::{
+    place::{RunDirectory, is_directory, locate},
+    trouble::Trouble,
+};
+use gristmill_model::{Cause, OssPath};
+use gristmill_mounts::{
+    names::Locale,
+    remote::Remote,
+    upload::{Destination, PartSizes, UploadReport, Uploader},
+};
+use gristmill_runtime::SandboxSpec;
+use gristmill_wire::agent::{Mapping, Task};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use std::{
+    fmt::Write,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+/// The longest text of notes, bytes.
+const NOTES_BYTES_MAX: usize = 4_096;
+
+/// Words for the instance's detail.
+#[derive(Debug, Default)]
+pub struct Notes(Vec<String>);
+
+impl Notes {
+    /// Adds a sentence.
+    pub fn add(&mut self, sentence: impl Into<String>) {
+        self.0.push(sentence.into());
+    }
+
+    /// All sentences, cut to a bound.
+    pub fn into_text(self) -> String {
+        let mut text = self.0.join("\n");
+        text.truncate(text.floor_char_boundary(NOTES_BYTES_MAX));
+        text
+    }
+}
+
+/// Everything one run uploads.
+pub struct Uploads<'a> {
+    /// What was asked.
+    pub task: &'a Task,
+    /// Which instance.
+    pub instance: u32,
+    /// Where its files are.
+    pub directory: &'a RunDirectory,
+    /// What its program saw.
+    pub sandbox: &'a SandboxSpec,
+    /// The store.
+    pub remote: Remote,
+}
+
+impl Uploads<'_> {
+    /// Uploads streams and logs, and outputs unless the run was cancelled. An error is the first
+    /// thing that could not be kept.
+    pub async fn upload(self, cancelled: bool, notes: &mut Notes) -> Result<(), Trouble> {
+        let locale = self.task.locale.parse().unwrap_or_else(|_| utf8());
+        let uploader = Uploader::new(self.remote.clone(), locale, PartSizes::default());
+        let mut report = UploadReport::default();
+        let (out, err) = tokio::join!(
+            self.stream(&uploader, "stdout", &self.task.stdout),
+            self.stream(&uploader, "stderr", &self.task.stderr),
+        );
+        report.add(out);
+        report.add(err);
+        for log in &self.task.logs {
+            report.add(self.log(&uploader, &log.local, &log.remote).await);
+        }
+        if !cancelled {
+            for output in &self.task.outputs {
+                report.add(self.output(&uploader, output).await);
+            }
+        }
+        self.sum_up(report, notes)
+    }
+
+    fn sum_up(&self, report: UploadReport, notes: &mut Notes) -> Result<(), Trouble> {
+        for warning in &report.warnings {
+            notes.add(warning.clone());
+        }
+        if report.is_complete() {
+            return Ok(());
+        }
+        let mut message = format!("{} files could not be uploaded", report.failed);
+        for failure in &report.failures {
+            write!(message, "; {failure}").expect("writing to a string succeeds");
+        }
+        // The store's final word about a path of the job is the job's fault; silence is not.
+        let refused = report.failures.iter().any(|failure| failure.contains("does not exist") || failure.contains("denied"));
+        let cause = Cause::Upload;
+        Err(if refused { Trouble::Job { cause, message } } else { Trouble::Infrastructure { cause, message } })
+    }
+
+    async fn stream(&self, uploader: &Uploader, name: &str, prefix: &str) -> UploadReport {
+        if prefix.is_empty() {
+            return UploadReport::default();
+        }
+        let local = self.directory.log(name);
+        let parent = local.parent().unwrap_or(Path::new("/"));
+        self.log_file(uploader, (parent, Path::new(name)), prefix, name).await
+    }
+
+    async fn log(&self, uploader: &Uploader, local: &str, prefix: &str) -> UploadReport {
+        let base = local.trim_end_matches('/').rsplit('/').next().unwrap_or(local);
+        let (top, rest) = locate(self.sandbox, local);
+        self.log_file(uploader, (&top, &rest), prefix, base).await
+    }
+
+    /// `<directory><base name>.<job>.<task>.<instance>` (`reference/api.md` 14.3).
+    async fn log_file(&self, uploader: &Uploader, (top, rest): (&Path, &Path), prefix: &str, base: &str) -> UploadReport {
+        let Task { job, task, .. } = self.task;
+        let name = format!("{base}.{job}.{task}.{}", self.instance);
+        match prefix.parse::<OssPath>() {
+            Ok(prefix) => one(uploader, (top, rest), &prefix.into_prefix().join(&name)).await,
+            Err(error) => failed(format!("{prefix}: {error}")),
+        }
+    }
+
+    async fn output(&self, uploader: &Uploader, output: &Mapping) -> UploadReport {
+        let destination: OssPath = match output.remote.parse() {
+            Ok(destination) => destination,
+            Err(error) => return failed(format!("{}: {error}", output.remote)),
+        };
+        let (top, rest) = locate(self.sandbox, &output.local);
+        if !is_directory(output) {
+            return one(uploader, (&top, &rest), &destination).await;
+        }
+        let to = Destination {
+            bucket: destination.bucket().to_owned(),
+            prefix: destination.into_prefix().key().to_owned(),
+            seen_as: Some(PathBuf::from(&output.local)),
+        };
+        match directory(&top).and_then(|top| below(top, &rest)) {
+            Ok(root) => uploader.tree(root, to).await,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => UploadReport {
+                warnings: vec![format!("{}: the program made no such directory", output.local)],
+                ..UploadReport::default()
+            },
+            Err(error) => failed(format!("{}: {error}", output.local)),
+        }
+    }
+}
+
+/// One file below a directory of the agent's own.
+async fn one(uploader: &Uploader, (top, rest): (&Path, &Path), to: &OssPath) -> UploadReport {
+    match directory(top) {
+        Ok(root) => uploader.file(root, rest, to.bucket(), to.key()).await,
+        Err(error) => failed(format!("{}: {error}", top.display())),
+    }
+}
+
+/// A directory the program made; links on the way may not lead out.
+fn below(top: OwnedFd, rest: &Path) -> io::Result<OwnedFd> {
+    if rest.as_os_str().is_empty() {
+        return Ok(top);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat2(&top, rest, flags, Mode::empty(), ResolveFlags::IN_ROOT)?)
+}
+
+fn utf8() -> Locale {
+    "UTF-8".parse().expect("UTF-8 is a known character set")
+}
+
+fn directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
+fn failed(failure: String) -> UploadReport {
+    UploadReport { failed: 1, failures: vec![failure], ..UploadReport::default() }
+}

@@ -1,0 +1,200 @@
+//! The runs this agent holds: what executes, and results nobody has acknowledged.
+
+use gristmill_wire::agent::{Report, Run, RunEnd, Task};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+use tokio::sync::{Notify, watch};
+
+/// A run while it is held.
+struct Held {
+    report: Report,
+    unsent: bool,
+    /// Set when the server does not want the run any more.
+    cancel: watch::Sender<bool>,
+    /// Files that receive standard output and standard error, once they exist.
+    logs: Option<[PathBuf; 2]>,
+}
+
+/// All runs this agent holds. Shared by the line and the runs' own tasks.
+#[derive(Default)]
+pub struct Runs {
+    held: Mutex<BTreeMap<u64, Held>>,
+    /// Rings when there is something to report.
+    pub news: Notify,
+}
+
+/// A run just begun: what it is, and how it learns that it is not wanted any more.
+pub struct Begun {
+    /// What is common to the task's runs.
+    pub task: Arc<Task>,
+    /// Which run.
+    pub run: Run,
+    /// Becomes true when the run should end.
+    pub cancelled: watch::Receiver<bool>,
+}
+
+impl Runs {
+    fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Held>> {
+        self.held.lock().expect("no holder of the lock panics")
+    }
+
+    /// Takes a run in. `None`: it is held already, the server only said it again.
+    pub fn begin(&self, task: Arc<Task>, run: Run) -> Option<Begun> {
+        let mut held = self.held();
+        if held.contains_key(&run.run) {
+            return None;
+        }
+        let (cancel, cancelled) = watch::channel(false);
+        let report = Report { run: run.run, started: 0, end: None };
+        held.insert(run.run, Held { report, unsent: false, cancel, logs: None });
+        Some(Begun { task, run, cancelled })
+    }
+
+    /// The ids of all held runs, for `Hello`.
+    pub fn ids(&self) -> Vec<u64> {
+        self.held().keys().copied().collect()
+    }
+
+    /// Where a run's output is written.
+    pub fn set_logs(&self, run: u64, logs: [PathBuf; 2]) {
+        if let Some(held) = self.held().get_mut(&run) {
+            held.logs = Some(logs);
+        }
+    }
+
+    /// The file of a run's standard output (1) or standard error (2), and whether the run is over.
+    pub fn log(&self, run: u64, stream: u32) -> Option<(PathBuf, bool)> {
+        let held = self.held();
+        let held = held.get(&run)?;
+        let file = held.logs.as_ref()?.get(usize::try_from(stream).ok()?.checked_sub(1)?)?;
+        Some((file.clone(), held.report.end.is_some()))
+    }
+
+    /// The program started at this time (microseconds since 1970).
+    pub fn started(&self, run: u64, at: i64) {
+        if let Some(held) = self.held().get_mut(&run) {
+            held.report.started = at;
+            held.unsent = true;
+        }
+        self.news.notify_one();
+    }
+
+    /// The run is over. A cancelled run has nobody to report to and is forgotten.
+    pub fn ended(&self, run: u64, end: RunEnd) {
+        {
+            let mut all = self.held();
+            match all.get_mut(&run) {
+                Some(held) if *held.cancel.borrow() => drop(all.remove(&run)),
+                Some(held) => {
+                    held.report.end = Some(end);
+                    held.unsent = true;
+                }
+                None => {}
+            }
+        }
+        self.news.notify_one();
+    }
+
+    /// The server does not want this run: a result is forgotten, a program is ended.
+    pub fn cancel(&self, run: u64) {
+        let mut all = self.held();
+        match all.get(&run) {
+            Some(held) if held.report.end.is_some() => drop(all.remove(&run)),
+            Some(held) => drop(held.cancel.send_replace(true)),
+            None => {}
+        }
+    }
+
+    /// Ends every program, when the agent itself has to end.
+    pub fn cancel_all(&self) {
+        for held in self.held().values() {
+            held.cancel.send_replace(true);
+        }
+    }
+
+    /// Whether no program runs any more.
+    pub fn is_idle(&self) -> bool {
+        self.held().values().all(|held| held.report.end.is_some())
+    }
+
+    /// These results are durable elsewhere.
+    pub fn acknowledge(&self, runs: &[u64]) {
+        let mut all = self.held();
+        for run in runs {
+            if all.get(run).is_some_and(|held| held.report.end.is_some()) {
+                all.remove(run);
+            }
+        }
+    }
+
+    /// After a reconnect: whatever was said before may have been lost.
+    pub fn say_all_again(&self) {
+        for held in self.held().values_mut() {
+            held.unsent = held.report.started != 0 || held.report.end.is_some();
+        }
+        self.news.notify_one();
+    }
+
+    /// What has not been said, at most `count` reports. They count as said from now on.
+    pub fn take_news(&self, count: usize) -> Vec<Report> {
+        let mut all = self.held();
+        let unsaid = all.values_mut().filter(|held| held.unsent).take(count);
+        unsaid
+            .map(|held| {
+                held.unsent = false;
+                held.report.clone()
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_run(run: u64) -> Run {
+        Run { run, task: 1, instance: 0 }
+    }
+
+    fn runs_with(ids: &[u64]) -> (Runs, Vec<Begun>) {
+        let runs = Runs::default();
+        let task = Arc::new(Task::default());
+        let begun =
+            ids.iter().map(|id| runs.begin(task.clone(), a_run(*id)).expect("new")).collect();
+        (runs, begun)
+    }
+
+    #[test]
+    fn a_run_said_twice_begins_once() {
+        let (runs, _begun) = runs_with(&[1]);
+        assert!(runs.begin(Arc::default(), a_run(1)).is_none());
+        assert_eq!(runs.ids(), [1]);
+    }
+
+    #[test]
+    fn a_result_is_kept_and_said_again_until_it_is_acknowledged() {
+        let (runs, _begun) = runs_with(&[1, 2]);
+        runs.started(1, 5);
+        runs.ended(1, RunEnd::default());
+        assert_eq!(runs.take_news(10).len(), 1);
+        assert_eq!(runs.take_news(10), [], "said once on one line");
+        runs.say_all_again();
+        assert_eq!(runs.take_news(10)[0].run, 1, "said again on the next line");
+        runs.acknowledge(&[1, 2]);
+        assert_eq!(runs.ids(), [2], "a run that goes on is not forgotten");
+    }
+
+    #[test]
+    fn a_cancelled_run_ends_silently() {
+        let (runs, begun) = runs_with(&[1, 2]);
+        runs.cancel(1);
+        assert!(*begun[0].cancelled.borrow());
+        runs.ended(1, RunEnd::default());
+        runs.ended(2, RunEnd::default());
+        runs.cancel(2);
+        assert_eq!((runs.ids(), runs.take_news(10)), (vec![], vec![]));
+    }
+}

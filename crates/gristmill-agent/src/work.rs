@@ -1,0 +1,313 @@
+//! One run from package to last upload.
+//!
+//! ```text
+//! directories -> package -> inputs -> program -> logs, outputs -> report
+//! ```
+//!
+//! What can go wrong has one type, [`Trouble`], which knows whose fault it is. Logs are uploaded
+//! whatever happened; outputs also after a failed program, because a failed run's results are
+//! wanted for diagnosis, but not when the run was cancelled.
+//!
+//! Start at [`Place::carry_out`].
+
+use crate::{
+    inputs::Inputs,
+    oss::{Opening, remote_store},
+    place::RunDirectory,
+    results::{self, Notes},
+    runs::{Begun, Runs},
+    trouble::{Trouble, chain},
+};
+use gristmill_model::Cause;
+use gristmill_mounts::remote::{Patience, Remote};
+use gristmill_runtime::{
+    Exit, Identity, Limits, MountKind, Node, NodeReport, ProgramSpec, Root, RunEvent, RunHandle,
+    SandboxMount, SandboxSpec, Spawner, StartFailure, command,
+};
+use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Task};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::{Arc, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{mpsc, watch};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+/// The working directory of every program.
+const WORKDIR: &str = "/batchcompute/workdir";
+/// Search path of programs that set none.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long a program may take to end after `SIGTERM`.
+const GRACE: Duration = Duration::from_secs(5);
+/// Processes and threads of one sandbox.
+const PROCESSES_MAX: u64 = 4_096;
+/// Open files of one process.
+const FILES_MAX: u64 = 16_384;
+
+/// This machine: what all runs share.
+pub struct Place {
+    /// What the agent was started with.
+    pub config: AgentConfig,
+    /// The runs it holds.
+    pub runs: Runs,
+    spawner: Spawner,
+    /// Who owns what programs may write.
+    pub(crate) owner: Identity,
+    /// Whether inputs can be mounted.
+    pub(crate) fuse: bool,
+    /// The program that serves mounts, to be started with `mounter`.
+    pub(crate) mounter: PathBuf,
+    oss_endpoint: RwLock<String>,
+}
+
+impl Place {
+    /// A machine with nothing to do yet.
+    pub fn new(config: AgentConfig, node: Node, machine: &NodeReport, mounter: PathBuf) -> io::Result<Self> {
+        let (owner, fuse) = (node.owner(), machine.fuse);
+        let (runs, oss_endpoint, spawner) = (Runs::default(), RwLock::default(), node.start()?);
+        Ok(Self { config, runs, spawner, owner, fuse, mounter, oss_endpoint })
+    }
+
+    /// The server said where the object store is.
+    pub fn set_oss_endpoint(&self, endpoint: &str) {
+        endpoint.clone_into(&mut self.oss_endpoint.write().expect("no holder of the lock panics"));
+    }
+
+    fn opening(&self, task: &Task) -> Opening {
+        Opening {
+            endpoint: self.oss_endpoint.read().expect("no holder of the lock panics").clone(),
+            access_key_id: task.access_key_id.clone(),
+            access_key_secret: task.access_key_secret.clone(),
+        }
+    }
+
+    /// Carries out one run and leaves its result in [`Place::runs`].
+    pub async fn carry_out(self: Arc<Self>, begun: Begun) {
+        let run = begun.run.run;
+        let span = info_span!("run", run, job = begun.task.job, task = begun.task.task, instance = begun.run.instance);
+        let end = self.execute(begun).instrument(span.clone()).await;
+        span.in_scope(|| debug!(kind = ?end.kind(), number = end.number, message = end.message, "ended"));
+        self.runs.ended(run, end);
+    }
+
+    async fn execute(&self, begun: Begun) -> RunEnd {
+        let mut notes = Notes::default();
+        match self.try_execute(begun, &mut notes).await {
+            Ok(end) => RunEnd { detail: notes.into_text(), ..end },
+            Err(trouble) => {
+                if trouble != Trouble::Cancelled {
+                    info!(%trouble, "the run could not be carried out");
+                }
+                trouble.into_end(now(), notes.into_text())
+            }
+        }
+    }
+
+    async fn try_execute(&self, mut begun: Begun, notes: &mut Notes) -> Result<RunEnd, Trouble> {
+        let (task, run) = (begun.task.clone(), begun.run);
+        let words = command::split(&task.command_line).map_err(|error| Trouble::Job {
+            cause: Cause::Command,
+            message: format!("the command line cannot be split: {error}"),
+        })?;
+        let directory = RunDirectory::make(&self.config.directory, run.run, self.owner)
+            .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no directory for the run", format!("{error:#}")))?;
+        let opening = self.opening(&task);
+        let remote = Remote::new(remote_store(&opening), Patience::default(), run.run);
+        let prepared = unless_cancelled(&mut begun.cancelled, self.prepare(&task, &directory, &opening, &remote, notes)).await;
+        let (inputs, mounts) = prepared??;
+        let sandbox = self.sandbox(run.run, &directory, mounts);
+        let program = ProgramSpec {
+            arguments: words,
+            env: environment(&task, run.instance),
+            directory: WORKDIR.to_owned(),
+        };
+        let ended = self.run_program(&mut begun, &directory, &sandbox, &program).await;
+        let cancelled = matches!(ended, Err(Trouble::Cancelled));
+        let uploads = results::Uploads { task: &task, instance: run.instance, directory: &directory, sandbox: &sandbox, remote };
+        let kept = uploads.upload(cancelled, notes).await;
+        let intact = inputs.finish(notes).await;
+        let ended = ended?;
+        if kept.is_ok() && ended.kind() == EndKind::Exited && ended.number == 0 {
+            intact?;
+        }
+        kept?;
+        Ok(ended)
+    }
+
+    /// Fetches the package, mounts the inputs, makes the outputs' directories.
+    async fn prepare(
+        &self,
+        task: &Task,
+        directory: &RunDirectory,
+        opening: &Opening,
+        remote: &Remote,
+        notes: &mut Notes,
+    ) -> Result<(Inputs, Vec<SandboxMount>), Trouble> {
+        crate::package::fetch(task, directory, remote, self.owner).await?;
+        let shown = directory
+            .output_mounts(&task.outputs, &task.inputs)
+            .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no directory for outputs", format!("{error:#}")))?;
+        let inputs = Inputs::open(self, task, directory, opening, remote, notes).await?;
+        let workdir = MountKind::Bind { source: directory.workdir(), read_only: false };
+        let mut mounts = vec![SandboxMount { target: WORKDIR.to_owned(), kind: workdir }];
+        mounts.extend(inputs.mounts());
+        // An output directory inside an input must be on top of it.
+        mounts.extend(shown);
+        Ok((inputs, mounts))
+    }
+
+    fn sandbox(&self, run: u64, directory: &RunDirectory, mounts: Vec<SandboxMount>) -> SandboxSpec {
+        let bound = |value: u64| (value > 0).then_some(value);
+        SandboxSpec {
+            id: format!("{}-{run}", self.config.worker),
+            root: Root::Host,
+            scratch: directory.scratch(),
+            mounts,
+            masked: self.config.masked.clone(),
+            host_name: self.config.host_name.clone(),
+            limits: Limits {
+                memory_bytes: bound(self.config.memory_bytes),
+                processes_max: Some(PROCESSES_MAX),
+                cpu_millis: bound(self.config.cpu_millis.into()),
+                files_max: Some(FILES_MAX),
+            },
+        }
+    }
+
+    async fn run_program(
+        &self,
+        begun: &mut Begun,
+        directory: &RunDirectory,
+        sandbox: &SandboxSpec,
+        program: &ProgramSpec,
+    ) -> Result<RunEnd, Trouble> {
+        let run = begun.run.run;
+        let (out, err) = (directory.log("stdout"), directory.log("stderr"));
+        let (stdout, stderr) = open_logs(&out, &err)?;
+        self.runs.set_logs(run, [out, err]);
+        let (say, mut events) = mpsc::unbounded_channel();
+        let listener = move |event| drop(say.send(event)); // nobody listens when the run is over
+        let handle = self
+            .spawner
+            .spawn(sandbox, program, stdout, stderr, listener)
+            .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no sandbox", chain(&error)))?;
+        let timeout = Duration::from_secs(u64::from(begun.task.timeout.max(1)));
+        let deadline = tokio::time::sleep(timeout);
+        tokio::pin!(deadline);
+        let (mut timed_out, mut cancelled) = (false, false);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(RunEvent::Started { .. }) => self.runs.started(run, now()),
+                    Some(RunEvent::Failed(_)) if cancelled => return Err(Trouble::Cancelled),
+                    Some(RunEvent::Failed(failure)) => return Err(not_started(failure)),
+                    Some(RunEvent::Exited(_)) if cancelled => return Err(Trouble::Cancelled),
+                    Some(RunEvent::Exited(ended)) => return Ok(end_of(ended.exit, timed_out)),
+                    None => return Err(Trouble::of_machine(Cause::Sandbox, "the sandbox is gone", "no word of its end")),
+                },
+                () = &mut deadline, if !timed_out => {
+                    timed_out = true;
+                    stop(&handle, Duration::ZERO);
+                }
+                _ = begun.cancelled.wait_for(|wanted| *wanted), if !cancelled => {
+                    cancelled = true;
+                    stop(&handle, GRACE);
+                }
+            }
+        }
+    }
+}
+
+fn stop(handle: &RunHandle, grace: Duration) {
+    let asked = if grace.is_zero() { handle.kill() } else { handle.stop(grace) };
+    if let Err(error) = asked {
+        warn!(%error, "could not stop a program; its sandbox ends with the agent");
+    }
+}
+
+/// Runs `work` until the server does not want the run any more.
+async fn unless_cancelled<T>(
+    cancelled: &mut watch::Receiver<bool>,
+    work: impl Future<Output = T>,
+) -> Result<T, Trouble> {
+    tokio::select! {
+        done = work => Ok(done),
+        _ = cancelled.wait_for(|wanted| *wanted) => Err(Trouble::Cancelled),
+    }
+}
+
+fn open_logs(out: &Path, err: &Path) -> Result<(OwnedFd, OwnedFd), Trouble> {
+    let open = |path: &Path| {
+        let file = File::options().append(true).create(true).open(path);
+        file.map_err(|error| Trouble::of_machine(Cause::Sandbox, "no file for the program's output", error))
+    };
+    Ok((open(out)?.into(), open(err)?.into()))
+}
+
+fn not_started(failure: StartFailure) -> Trouble {
+    if failure.is_users() {
+        Trouble::Job { cause: Cause::Command, message: failure.message }
+    } else {
+        Trouble::Infrastructure { cause: Cause::Sandbox, message: failure.message }
+    }
+}
+
+fn end_of(exit: Exit, timed_out: bool) -> RunEnd {
+    let (kind, number) = match exit {
+        _ if timed_out => (EndKind::TimedOut, 0),
+        Exit::Code(code) => (EndKind::Exited, code),
+        Exit::Signal(signal) => (EndKind::Signalled, signal),
+        Exit::OutOfMemory => (EndKind::OutOfMemory, 0),
+    };
+    RunEnd { at: now(), kind: kind.into(), number, ..RunEnd::default() }
+}
+
+/// What the program sees (`reference/api.md` 14.1): a base, the service's names, then what
+/// cluster and task set.
+fn environment(task: &Task, instance: u32) -> Vec<(String, String)> {
+    let instance = instance.to_string();
+    let base = [
+        ("PATH", PATH),
+        ("HOME", "/root"),
+        ("USER", "root"),
+        ("PWD", WORKDIR),
+        ("BATCH_COMPUTE_DAG_INSTANCE_ID", instance.as_str()),
+        ("BATCH_COMPUTE_INSTANCE_ID", instance.as_str()),
+    ];
+    let mut env: BTreeMap<String, String> =
+        base.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    env.extend(task.env.clone());
+    env.into_iter().collect()
+}
+
+/// This machine's clock, microseconds since 1970. For display only: the server orders events.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_task_sets_wins_over_the_service() {
+        let mut task = Task::default();
+        task.env.insert("HOME".into(), "/home/me".into());
+        let env: BTreeMap<_, _> = environment(&task, 3).into_iter().collect();
+        assert_eq!(env["HOME"], "/home/me");
+        assert_eq!(env["BATCH_COMPUTE_DAG_INSTANCE_ID"], "3");
+        assert!(env["PATH"].contains("/usr/bin"));
+    }
+
+    #[test]
+    fn a_program_killed_for_its_time_is_timed_out() {
+        assert_eq!(end_of(Exit::Signal(9), true).kind(), EndKind::TimedOut);
+        assert_eq!(end_of(Exit::Signal(9), false).kind(), EndKind::Signalled);
+        assert_eq!(end_of(Exit::Code(3), false).number, 3);
+    }
+}

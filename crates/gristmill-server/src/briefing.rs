@@ -1,0 +1,107 @@
+//! What an agent is told about a task: the job's specification, the cluster's environment, and
+//! a key for the object store that opens nothing else.
+
+use crate::keys::{KeyRing, TaskKey};
+use gristmill_core::World;
+use gristmill_model::{Generation, JobId, TaskName, TaskSpec, WorkerId};
+use gristmill_wire::agent::{Mapping, Task};
+use std::collections::BTreeMap;
+
+/// What is the same for all tasks of the region.
+#[derive(Debug, Clone)]
+pub struct Briefing {
+    /// Region id, as in `BATCH_COMPUTE_REGION`.
+    pub region: String,
+    /// The object store's URL as agents reach it.
+    pub oss_endpoint: String,
+    /// The object store's host as programs see it (`BATCH_COMPUTE_OSS_HOST`).
+    pub oss_host: String,
+}
+
+impl Briefing {
+    /// The message about a task, or `None` when the world does not know it (any more).
+    pub fn task(
+        &self,
+        world: &World,
+        (worker, generation): (WorkerId, Generation),
+        (job, task): &(JobId, TaskName),
+        number: u32,
+        keys: &KeyRing,
+    ) -> Option<Task> {
+        let spec = world.any_job(*job)?.spec.tasks.get(task)?;
+        let cluster = world.worker(worker)?.cluster;
+        let cluster_env = &world.any_cluster(cluster)?.spec.env;
+        let key = TaskKey { worker, generation, job: *job, task: task.clone() };
+        let (access_key_id, access_key_secret) = keys.task_key(&key);
+        let mut env = self.environment(job, task, worker);
+        env.insert("BATCH_COMPUTE_CLUSTER_ID".into(), cluster.to_string());
+        env.extend(cluster_env.clone());
+        env.extend(spec.program.env.clone());
+        Some(Task {
+            number,
+            job: job.to_string(),
+            task: task.to_string(),
+            command_line: spec.program.command_line.clone(),
+            package: spec.program.package.as_ref().map(ToString::to_string).unwrap_or_default(),
+            env,
+            inputs: inputs(spec),
+            outputs: outputs(spec),
+            logs: spec.logs.iter().map(|log| mapping(&log.destination.clone().into_prefix(), &log.local)).collect(),
+            stdout: stream(spec.stdout.as_ref()),
+            stderr: stream(spec.stderr.as_ref()),
+            timeout: spec.timeout.0,
+            locale: spec.locale.clone(),
+            lock: spec.lock,
+            access_key_id,
+            access_key_secret,
+            memory_bytes: 0,
+            cpu_millis: 0,
+        })
+    }
+
+    /// `reference/api.md` 14.1; the names without `DAG_` are those of older samples. The
+    /// instance's number is added by the agent.
+    fn environment(&self, job: &JobId, task: &TaskName, worker: WorkerId) -> BTreeMap<String, String> {
+        let pairs = [
+            ("BATCH_COMPUTE_DAG_JOB_ID", job.to_string()),
+            ("BATCH_COMPUTE_DAG_TASK_ID", task.to_string()),
+            ("BATCH_COMPUTE_JOB_ID", job.to_string()),
+            ("BATCH_COMPUTE_TASK_ID", task.to_string()),
+            ("BATCH_COMPUTE_OSS_HOST", self.oss_host.clone()),
+            ("BATCH_COMPUTE_REGION", self.region.clone()),
+            ("BATCH_COMPUTE_WORKER_ID", worker.to_string()),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+fn mapping(remote: &gristmill_model::OssPath, local: &str) -> Mapping {
+    Mapping { remote: remote.to_string(), local: local.to_owned() }
+}
+
+fn stream(prefix: Option<&gristmill_model::OssPath>) -> String {
+    prefix.map(|path| path.clone().into_prefix().to_string()).unwrap_or_default()
+}
+
+/// `InputMapping`, and every entry of `Mounts` in the object store.
+fn inputs(spec: &TaskSpec) -> Vec<Mapping> {
+    let mapped = spec.inputs.iter().map(|input| mapping(&input.source, &input.local));
+    let mounted = oss_entries(spec).map(|(source, entry)| mapping(&source, &entry.destination));
+    mapped.chain(mounted).collect()
+}
+
+/// `OutputMapping`, and the writable entries of `Mounts`.
+fn outputs(spec: &TaskSpec) -> Vec<Mapping> {
+    let mapped = spec.outputs.iter().map(|output| mapping(&output.destination, &output.local));
+    let mounted = oss_entries(spec)
+        .filter(|(_, entry)| entry.write_support)
+        .map(|(source, entry)| mapping(&source, &entry.destination));
+    mapped.chain(mounted).collect()
+}
+
+fn oss_entries(
+    spec: &TaskSpec,
+) -> impl Iterator<Item = (gristmill_model::OssPath, &gristmill_model::spec::MountEntry)> {
+    let entries = spec.mounts.iter().flat_map(|mounts| &mounts.entries);
+    entries.filter_map(|entry| Some((entry.source.parse().ok()?, entry)))
+}

@@ -1,0 +1,117 @@
+//! How a region is set up. One struct per concern, defaults that work on one machine.
+
+use gristmill_model::{Seconds, spec::Limits};
+use serde::Deserialize;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// A region. Since 0.1.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegionConfig {
+    /// All state of the region lives below it.
+    pub data_dir: PathBuf,
+    /// The region's id.
+    pub region: String,
+    /// The BatchCompute API, health, metrics.
+    pub listen: SocketAddr,
+    /// The object store.
+    pub oss_listen: SocketAddr,
+    /// The message service.
+    pub mns_listen: SocketAddr,
+    /// All services on one port, told apart by `Host`.
+    pub front_listen: Vec<SocketAddr>,
+    /// The same with TLS.
+    pub front_tls_listen: Vec<SocketAddr>,
+    /// Host names under which buckets are addressed, beside those of the vendor's form.
+    pub oss_hosts: Vec<String>,
+    /// A catalogue of instance types that replaces the built-in one.
+    pub instance_types: Option<PathBuf>,
+    /// The number shown as `OwnerId` of the root account.
+    pub root_account: u64,
+    /// Bounds on what a user may ask for.
+    pub limits: Limits,
+    /// When the region gives up waiting.
+    pub patience: PatienceConfig,
+    /// Machines on this host.
+    pub local: LocalConfig,
+}
+
+impl Default for RegionConfig {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            data_dir: "gristmill-data".into(),
+            region: "cn-local".into(),
+            listen: loopback(8080),
+            oss_listen: loopback(8081),
+            mns_listen: loopback(8082),
+            front_listen: Vec::new(),
+            front_tls_listen: Vec::new(),
+            oss_hosts: Vec::new(),
+            instance_types: None,
+            root_account: 1_000_000_001,
+            limits: Limits::default(),
+            patience: PatienceConfig::default(),
+            local: LocalConfig::default(),
+        }
+    }
+}
+
+/// When the region gives up waiting. Since 0.1.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PatienceConfig {
+    /// A running worker that is silent for longer is lost; its instances wait again.
+    pub worker_silence_max: Seconds,
+    /// A worker that was asked for and has not called after this is lost.
+    pub worker_start_max: Seconds,
+    /// A worker that finds no server for longer ends itself with everything it runs.
+    pub worker_orphan_max: Seconds,
+    /// How often a worker says that it is still there.
+    pub worker_beat: Seconds,
+    /// How often the provider is asked what is there.
+    pub observe_every: Seconds,
+    /// How far a client's clock may be off.
+    pub clock_skew_max: Seconds,
+}
+
+impl Default for PatienceConfig {
+    fn default() -> Self {
+        Self {
+            worker_silence_max: Seconds(90),
+            worker_start_max: Seconds(120),
+            worker_orphan_max: Seconds(24 * 3600),
+            worker_beat: Seconds(10),
+            observe_every: Seconds(5),
+            clock_skew_max: Seconds(900),
+        }
+    }
+}
+
+/// Machines on this host: each is a process with sandboxes. Since 0.1.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LocalConfig {
+    /// The most machines on this host at a time. 0: twice the processors, at least 4.
+    pub workers_max: u32,
+    /// How many instances a machine runs at a time.
+    pub slots: u32,
+    /// First host user of sandboxes when the server is root; each machine takes one.
+    pub sandbox_uid_first: u32,
+    /// Whether a machine's memory is limited to what its type says. Off by default on a laptop:
+    /// a type's memory may be more than there is, or less than a program needs.
+    pub limit_memory: bool,
+}
+
+impl Default for LocalConfig {
+    fn default() -> Self {
+        Self { workers_max: 0, slots: 1, sandbox_uid_first: 1_870_000_000, limit_memory: true }
+    }
+}
+
+impl LocalConfig {
+    /// The bound on machines, with the automatic value resolved for this many processors.
+    pub fn workers_max(&self, processors: u32) -> u32 {
+        if self.workers_max == 0 { (2 * processors).max(4) } else { self.workers_max }
+    }
+}

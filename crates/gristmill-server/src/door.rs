@@ -1,0 +1,180 @@
+//! The BatchCompute door: reads a request, verifies its signature, finds its operation, and
+//! dresses the answer as the vendor's clients want it.
+//!
+//! Invariants
+//! - Nothing of a body is looked at before the signature holds.
+//! - Every answer, also an error and an empty one, says `application/json; charset=utf-8` and
+//!   carries a request id (`reference/api.md` 1.4).
+//!
+//! Start at [`Door::answer`]; the operations are in `handlers`.
+
+use crate::{
+    catalogue::Catalogue,
+    config::RegionConfig,
+    handlers,
+    keys::KeyRing,
+    mill::{Clock, Mill, MillError},
+    sessions::Sessions,
+};
+use axum::body::{Body, to_bytes};
+use gristmill_model::AccountId;
+use gristmill_store::Readers;
+use gristmill_wire::{
+    acs::{self, SignedRequest},
+    api,
+    error::{ApiError, Code},
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use serde::Serialize;
+use std::sync::Arc;
+use tracing::{debug, error, info_span, Instrument};
+
+/// What the handlers work with.
+pub struct Door {
+    /// For whatever changes something.
+    pub mill: Mill,
+    /// For ended attempts.
+    pub readers: Readers,
+    /// For live logs.
+    pub sessions: Arc<Sessions>,
+    /// Who may call.
+    pub keys: Arc<KeyRing>,
+    /// What is on offer.
+    pub catalogue: Catalogue,
+    /// How the region is set up.
+    pub config: RegionConfig,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// A request whose signature holds.
+pub struct Call {
+    /// Who calls.
+    pub account: AccountId,
+    /// For answers that repeat it in their body.
+    pub request_id: String,
+    /// Verb.
+    pub method: String,
+    /// Path and query as received.
+    pub target: String,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// What a handler answers.
+pub enum Reply {
+    /// A JSON object (or, for revisions, an array) with this status.
+    Json(StatusCode, Vec<u8>),
+    /// A status without a body.
+    Empty(StatusCode),
+    /// Bytes of a log, with headers of ours.
+    Bytes(Vec<u8>, Vec<(&'static str, String)>),
+}
+
+impl Reply {
+    /// A body with 200.
+    pub fn ok(body: &impl Serialize) -> Self {
+        Self::json(StatusCode::OK, body)
+    }
+
+    /// A body with another status.
+    pub fn json(status: StatusCode, body: &impl Serialize) -> Self {
+        Self::Json(status, serde_json::to_vec(body).expect("answers have only texts as names"))
+    }
+}
+
+impl Door {
+    /// Answers one request.
+    pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let request_id = uuid::Uuid::new_v4().to_string().to_uppercase();
+        let (parts, body) = request.into_parts();
+        let span = info_span!("request", method = %parts.method, path = parts.uri.path());
+        let answered = async {
+            let call = self.let_in(parts, body, &request_id).await?;
+            handlers::dispatch(&self, call).await
+        };
+        let reply = answered.instrument(span).await;
+        metrics::counter!("gristmill_requests_total", "outcome" => outcome(&reply)).increment(1);
+        dress(reply, &request_id, &self.config.region)
+    }
+
+    async fn let_in(&self, parts: Parts, body: Body, request_id: &str) -> Result<Call, ApiError> {
+        let method = parts.method.as_str().to_owned();
+        let target = target_of(&parts);
+        let account = self.verify(&method, &target, &parts.headers)?;
+        let body = to_bytes(body, api::JOB_BODY_BYTES_MAX).await.map_err(|error| {
+            debug!(%error, "a body was refused");
+            let message = format!("the body is incomplete or over {} bytes", api::JOB_BODY_BYTES_MAX);
+            ApiError::new(Code::InvalidHttpBody, message)
+        })?;
+        Ok(Call { account, request_id: request_id.to_owned(), method, target, body: body.to_vec() })
+    }
+
+    fn verify(&self, method: &str, target: &str, headers: &HeaderMap) -> Result<AccountId, ApiError> {
+        let headers: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let request = SignedRequest { method, target, headers: &headers };
+        let id = acs::access_key_id(&request)?;
+        let key = self.keys.account_key(id).ok_or_else(|| {
+            ApiError::new(Code::UnknownAccessKey, "the access key id is not found")
+        })?;
+        acs::verify(&request, &key.secret, None, (self.clock)(), self.config.patience.clock_skew_max)?;
+        let version = request.header("x-acs-version").map(String::from_utf8_lossy);
+        api::routes::check_version(version.as_deref())?;
+        Ok(key.account)
+    }
+}
+
+/// Path and query as the client sent them: the signature covers exactly these bytes.
+fn target_of(parts: &Parts) -> String {
+    parts.uri.path_and_query().map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned())
+}
+
+fn outcome(reply: &Result<Reply, ApiError>) -> &'static str {
+    match reply {
+        Ok(_) => "ok",
+        Err(error) if error.status() >= 500 => "fault",
+        Err(_) => "refused",
+    }
+}
+
+fn dress(reply: Result<Reply, ApiError>, request_id: &str, region: &str) -> Response<Body> {
+    let (status, body, extra) = match reply {
+        Ok(Reply::Json(status, body)) => (status, body, vec![]),
+        Ok(Reply::Empty(status)) => (status, Vec::new(), vec![]),
+        Ok(Reply::Bytes(bytes, headers)) => (StatusCode::OK, bytes, headers),
+        Err(error) => {
+            if error.status() >= 500 {
+                error!(request_id, code = ?error.code, message = error.message, "a request failed");
+            }
+            let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let body = serde_json::to_vec(&error.body(request_id, region)).unwrap_or_default();
+            (status, body, vec![])
+        }
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(header::SERVER, HeaderValue::from_static("Gristmill"));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert("x-acs-request-id", id.clone());
+        headers.insert("request-id", id);
+    }
+    for (name, value) in extra {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+impl From<MillError> for ApiError {
+    fn from(error: MillError) -> Self {
+        match error {
+            MillError::Refused(refusal) => refusal.into(),
+            MillError::DiskFull => ApiError::new(Code::Throttling, error.to_string()),
+            MillError::Closed => ApiError::new(Code::Throttling, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Clusters and their machines (`reference/api.md` 9).
+
+use super::{not_found, supported};
+use crate::door::{Call, Door, Reply};
+use gristmill_core::{Cluster, LogLine, Worker, World};
+use gristmill_model::{AccountId, Answer, ClusterId, GroupName, Input, WorkerId, WorkerState};
+use gristmill_wire::{
+    api::{
+        List, ListQuery, Query,
+        cluster::{ClusterParts, cluster_body},
+        idempotency_token, parse_cluster, parse_modify_cluster,
+        responses::{self as bodies, ClusterMetrics},
+    },
+    error::ApiError,
+    time::{WireTime, stamp},
+};
+use http::StatusCode;
+use std::{collections::BTreeMap, sync::Arc};
+use tracing::info;
+
+/// `POST /clusters`
+pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
+    let token = idempotency_token(query, &call.body)?;
+    let spec = parse_cluster(&call.body, &door.config.limits)?;
+    supported::check_cluster(door, &spec)?;
+    let input = Input::CreateCluster { account: call.account, spec: Arc::new(spec), token };
+    match door.mill.put(input).await? {
+        Answer::Cluster(cluster) => {
+            Ok(Reply::json(StatusCode::CREATED, &bodies::Created::from(cluster)))
+        }
+        other => unreachable!("creating a cluster answers with a cluster, not {other:?}"),
+    }
+}
+
+fn find<'a>(world: &'a World, account: AccountId, id: &str) -> Result<&'a Cluster, ApiError> {
+    let cluster = id.parse().ok().and_then(|cluster| world.cluster(account, cluster));
+    cluster.ok_or_else(|| not_found("cluster", id))
+}
+
+/// `GET /clusters/{cluster}`
+pub fn get(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
+    let world = door.mill.published().world();
+    Ok(Reply::ok(&body(find(&world, call.account, id)?)))
+}
+
+/// `GET /clusters`
+pub fn list(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
+    let wish = ListQuery::plain(query)?;
+    let world = door.mill.published().world();
+    let mut clusters = world.clusters_of(call.account, wish.marker.key::<ClusterId>()?);
+    let page: Vec<&Cluster> = clusters.by_ref().take(wish.items_max).collect();
+    let last = page.last().filter(|_| clusters.next().is_some()).map(|cluster| cluster.id);
+    Ok(Reply::ok(&List::page(page.into_iter().map(body).collect(), last)))
+}
+
+fn body(cluster: &Cluster) -> bodies::Cluster {
+    let group_numbers = |number: fn(&gristmill_core::Group) -> u32| -> BTreeMap<GroupName, u32> {
+        cluster.groups.iter().map(|(name, group)| (name.clone(), number(group))).collect()
+    };
+    let metrics = cluster.metrics();
+    let logs: Vec<String> = cluster.log.iter().map(log_line).collect();
+    cluster_body(ClusterParts {
+        id: cluster.id,
+        account: cluster.account,
+        spec: &cluster.spec,
+        state: if cluster.deleting { "Deleting" } else { "Active" },
+        created: cluster.created,
+        desired: &group_numbers(|group| group.desired),
+        actual: &group_numbers(|group| group.metrics.running),
+        metrics: ClusterMetrics {
+            starting_count: metrics.starting,
+            running_count: metrics.running,
+            stopping_count: metrics.stopping,
+            stopped_count: 0,
+        },
+        operation_logs: &logs,
+    })
+}
+
+/// `[<time>][<group>][<machine>]text`, the brackets only where they apply.
+fn log_line(line: &LogLine) -> String {
+    let mut text = format!("[{}]", stamp(line.at));
+    if let Some(group) = &line.group {
+        text += &format!("[{group}]");
+    }
+    if let Some(worker) = &line.worker {
+        text += &format!("[{worker}]");
+    }
+    text + &line.text
+}
+
+/// `PUT /clusters/{cluster}`
+pub async fn modify(door: &Door, call: &Call, id: &str, done: StatusCode) -> Result<Reply, ApiError> {
+    let change = parse_modify_cluster(&call.body, &door.config.limits)?;
+    if !change.without_effect.is_empty() {
+        info!(cluster = id, members = ?change.without_effect, "members of a change have no effect in this version");
+    }
+    let cluster = id.parse().map_err(|_| not_found("cluster", id))?;
+    let account = call.account;
+    door.mill.put(Input::ResizeCluster { account, cluster, desired: change.desired }).await?;
+    Ok(Reply::Empty(done))
+}
+
+/// `DELETE /clusters/{cluster}`: 202 while machines have to go, else 200 (`reference/api.md` 9.5).
+pub async fn delete(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
+    let cluster = id.parse().map_err(|_| not_found("cluster", id))?;
+    let answer = door.mill.put(Input::DeleteCluster { account: call.account, cluster }).await?;
+    let machines_left = answer == Answer::Deleting { machines_left: true };
+    Ok(Reply::Empty(if machines_left { StatusCode::ACCEPTED } else { StatusCode::OK }))
+}
+
+/// `GET /clusters/{cluster}/groups/{group}/instances`. Machines that go are listed last: the
+/// Java tests want a new one first.
+pub fn list_machines(
+    door: &Door,
+    call: &Call,
+    cluster: &str,
+    group: &str,
+    query: &Query<'_>,
+) -> Result<Reply, ApiError> {
+    let wish = ListQuery::plain(query)?;
+    let world = door.mill.published().world();
+    let mut machines = machines(&world, call.account, cluster, group)?;
+    machines.sort_by_key(|worker| order(worker));
+    let after: Option<MachineKey> = wish.marker.key()?;
+    let mut rest = machines.into_iter().filter(|it| after.is_none_or(|after| order(it) > after.0));
+    let page: Vec<&Worker> = rest.by_ref().take(wish.items_max).collect();
+    let last = page.last().filter(|_| rest.next().is_some()).map(|it| MachineKey(order(it)));
+    Ok(Reply::ok(&List::page(page.into_iter().map(machine_body).collect(), last)))
+}
+
+/// Sort key of machines: those that go come last.
+fn order(worker: &Worker) -> (bool, WorkerId) {
+    (worker.state == WorkerState::Deleting, worker.id)
+}
+
+/// The sort key as a marker.
+#[derive(Clone, Copy)]
+struct MachineKey((bool, WorkerId));
+
+impl std::fmt::Display for MachineKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", u8::from(self.0.0), self.0.1)
+    }
+}
+
+impl std::str::FromStr for MachineKey {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let goes = text.starts_with('1');
+        let id = text.get(1..).and_then(|id| id.parse().ok()).ok_or(())?;
+        Ok(Self((goes, id)))
+    }
+}
+
+fn machines<'a>(
+    world: &'a World,
+    account: AccountId,
+    cluster: &str,
+    group: &str,
+) -> Result<Vec<&'a Worker>, ApiError> {
+    let found = find(world, account, cluster)?;
+    let name: Option<GroupName> = group.parse().ok();
+    let group = name
+        .and_then(|name| found.groups.get(&name))
+        .ok_or_else(|| not_found("group", group))?;
+    Ok(group.workers.iter().filter_map(|id| world.worker(*id)).collect())
+}
+
+/// `GET /clusters/{cluster}/groups/{group}/instances/{machine}`
+pub fn get_machine(
+    door: &Door,
+    call: &Call,
+    cluster: &str,
+    group: &str,
+    machine: &str,
+) -> Result<Reply, ApiError> {
+    let world = door.mill.published().world();
+    let machines = machines(&world, call.account, cluster, group)?;
+    let id: Option<WorkerId> = machine.parse().ok();
+    let found = machines.into_iter().find(|worker| Some(worker.id) == id);
+    found.map(|worker| Reply::ok(&machine_body(worker))).ok_or_else(|| not_found("machine", machine))
+}
+
+fn machine_body(worker: &Worker) -> bodies::ClusterInstance {
+    bodies::ClusterInstance {
+        ip_address: worker.address.clone(),
+        hint: worker.hint.clone(),
+        creation_time: WireTime(Some(worker.created)),
+        ..bodies::ClusterInstance::new(worker.id, worker.state, &worker.host_name)
+    }
+}

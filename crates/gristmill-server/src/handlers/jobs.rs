@@ -1,0 +1,170 @@
+//! Jobs and tasks (`reference/api.md` 7 and 8).
+
+use super::{not_found, supported};
+use crate::door::{Call, Door, Reply};
+use gristmill_core::{Job, JobQuery, Task, World};
+use gristmill_model::{AccountId, Answer, Input, JobId, TaskName};
+use gristmill_wire::{
+    api::{
+        JobDescription, List, ListQuery, Query, idempotency_token, parse_job, parse_priority,
+        responses as bodies,
+    },
+    error::ApiError,
+    time::WireTime,
+};
+use http::StatusCode;
+use std::{ops::Bound, sync::Arc};
+
+/// `POST /jobs`
+pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
+    let token = idempotency_token(query, &call.body)?;
+    let spec = parse_job(&call.body, &door.config.limits)?;
+    supported::check_job(door, &spec)?;
+    let input = Input::SubmitJob { account: call.account, spec: Arc::new(spec), token };
+    match door.mill.put(input).await? {
+        Answer::Job(job) => Ok(Reply::json(StatusCode::CREATED, &bodies::Created::from(job))),
+        other => unreachable!("submitting a job answers with a job, not {other:?}"),
+    }
+}
+
+/// The job of this caller, or "not found".
+pub fn find<'a>(world: &'a World, account: AccountId, id: &str) -> Result<&'a Job, ApiError> {
+    let job = id.parse().ok().and_then(|job| world.job(account, job));
+    job.ok_or_else(|| not_found("job", id))
+}
+
+/// A task of a job, or "not found".
+pub fn find_task<'a>(job: &'a Job, name: &str) -> Result<(TaskName, &'a Task), ApiError> {
+    let found = name.parse().ok().and_then(|name: TaskName| {
+        let task = job.tasks.get(&name)?;
+        Some((name, task.as_ref()))
+    });
+    found.ok_or_else(|| not_found("task", name))
+}
+
+/// `GET /jobs/{job}`
+pub fn get(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
+    let world = door.mill.published().world();
+    Ok(Reply::ok(&job_body(&world, find(&world, call.account, id)?)))
+}
+
+fn job_body(world: &World, job: &Job) -> bodies::Job {
+    let waits = !job.state.is_final() && job.message.is_empty();
+    bodies::Job {
+        priority: job.priority,
+        state: job.state.name().to_owned(),
+        message: if waits { world.why(job.id).unwrap_or_default() } else { job.message.clone() },
+        creation_time: WireTime(Some(job.created)),
+        start_time: WireTime(job.started),
+        end_time: WireTime(job.ended),
+        task_metrics: job.task_counts.into(),
+        instance_metrics: job.instance_counts.into(),
+        ..bodies::Job::new(job.id, job.account, job.spec.name.as_str(), &job.spec.description)
+    }
+}
+
+/// `GET /jobs/{job}?description`
+pub fn description(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
+    let world = door.mill.published().world();
+    let job = find(&world, call.account, id)?;
+    Ok(Reply::ok(&JobDescription { spec: &job.spec, priority: job.priority }))
+}
+
+/// `GET /jobs`
+pub fn list(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
+    let wish = ListQuery::jobs(query)?;
+    let world = door.mill.published().world();
+    let found = JobQuery {
+        after: wish.marker.key::<JobId>()?,
+        reverse: wish.is_reverse,
+        state: wish.state,
+        cluster: wish.cluster,
+    };
+    let mut jobs = world.jobs_of(call.account, &found);
+    let page: Vec<&Job> = jobs.by_ref().take(wish.items_max).collect();
+    let last = page.last().filter(|_| jobs.next().is_some()).map(|job| job.id);
+    let items = page.iter().map(|job| job_body(&world, job)).collect();
+    Ok(Reply::ok(&List::page(items, last)))
+}
+
+async fn act(door: &Door, input: Input, done: StatusCode) -> Result<Reply, ApiError> {
+    door.mill.put(input).await?;
+    Ok(Reply::Empty(done))
+}
+
+fn job_id(id: &str) -> Result<JobId, ApiError> {
+    id.parse().map_err(|_| not_found("job", id))
+}
+
+/// `POST /jobs/{job}/stop`
+pub async fn stop(door: &Door, call: &Call, id: &str, done: StatusCode) -> Result<Reply, ApiError> {
+    act(door, Input::StopJob { account: call.account, job: job_id(id)? }, done).await
+}
+
+/// `POST /jobs/{job}/start`
+pub async fn start(door: &Door, call: &Call, id: &str, done: StatusCode) -> Result<Reply, ApiError> {
+    act(door, Input::StartJob { account: call.account, job: job_id(id)? }, done).await
+}
+
+/// `DELETE /jobs/{job}`
+pub async fn delete(door: &Door, call: &Call, id: &str, done: StatusCode) -> Result<Reply, ApiError> {
+    act(door, Input::DeleteJob { account: call.account, job: job_id(id)? }, done).await
+}
+
+/// `PUT /jobs/{job}`
+pub async fn change_priority(
+    door: &Door,
+    call: &Call,
+    id: &str,
+    done: StatusCode,
+) -> Result<Reply, ApiError> {
+    let (job, priority) = (job_id(id)?, parse_priority(&call.body)?);
+    act(door, Input::ChangePriority { account: call.account, job, priority }, done).await
+}
+
+/// `GET /jobs/{job}/tasks`
+pub fn list_tasks(door: &Door, call: &Call, id: &str, query: &Query<'_>) -> Result<Reply, ApiError> {
+    let wish = ListQuery::tasks(query)?;
+    let world = door.mill.published().world();
+    let job = find(&world, call.account, id)?;
+    let start = wish.marker.key::<TaskName>()?.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut tasks = job.tasks.range((start, Bound::Unbounded)).filter(|(name, task)| {
+        wish.state.is_none_or(|state| task.state == state)
+            && wish.cluster.is_none_or(|cluster| job.cluster_of(name) == Some(cluster))
+    });
+    let page: Vec<_> = tasks.by_ref().take(wish.items_max).collect();
+    let last = page.last().filter(|_| tasks.next().is_some()).map(|(name, _)| name.to_string());
+    let items = page.into_iter().map(|(name, task)| task_body(name, task)).collect();
+    Ok(Reply::ok(&List::page(items, last)))
+}
+
+/// `GET /jobs/{job}/tasks/{task}`
+pub fn get_task(door: &Door, call: &Call, id: &str, name: &str) -> Result<Reply, ApiError> {
+    let world = door.mill.published().world();
+    let (name, task) = find_task(find(&world, call.account, id)?, name)?;
+    Ok(Reply::ok(&task_body(&name, task)))
+}
+
+fn task_body(name: &TaskName, task: &Task) -> bodies::Task {
+    bodies::Task {
+        state: task.state.name().to_owned(),
+        start_time: WireTime(task.started),
+        end_time: WireTime(task.ended),
+        instance_metrics: task.counts.into(),
+        ..bodies::Task::new(name)
+    }
+}
+
+/// `GET /jobs/{job}/why`, ours: one sentence on why a job waits.
+pub fn why_path<'a>(method: &str, path: &'a str) -> Option<&'a str> {
+    let job = path.strip_prefix("/jobs/")?.strip_suffix("/why")?;
+    (method == "GET" && !job.contains('/')).then_some(job)
+}
+
+/// See [`why_path`].
+pub fn why(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
+    let world = door.mill.published().world();
+    let job = find(&world, call.account, id)?;
+    let why = world.why(job.id).unwrap_or_default();
+    Ok(Reply::ok(&serde_json::json!({ "Why": why })))
+}

@@ -1,0 +1,97 @@
+//! `GET /jobs/{job}/tasks/{task}/instances/{n}/log?stream=stdout&offset=N&wait=SECONDS`, ours:
+//! what a program has written so far, from a given offset on.
+//!
+//! Answers 200 with the bytes, `x-gristmill-next-offset`, and `x-gristmill-eof: true` when nothing
+//! will follow from here: the run is over, and its log is (or will be in a moment) the object that
+//! `StdoutRedirectPath` names.
+
+use super::{jobs, not_found};
+use crate::door::{Call, Door, Reply};
+use gristmill_model::{InstanceNo, InstanceState, RunId, WorkerId};
+use gristmill_wire::{api::Query, error::ApiError};
+use std::time::{Duration, Instant};
+
+/// The longest time a reader may wait for bytes.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How often the agent is asked again while a reader waits.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// The parts of the path.
+pub struct LogPlace<'a> {
+    job: &'a str,
+    task: &'a str,
+    instance: &'a str,
+}
+
+impl<'a> LogPlace<'a> {
+    /// Whether this is the path of a live log.
+    pub fn of(method: &str, path: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match (method, parts.as_slice()) {
+            ("GET", ["jobs", job, "tasks", task, "instances", instance, "log"]) => {
+                Some(Self { job, task, instance })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Reads, waiting for bytes when there are none yet.
+pub async fn read(
+    door: &Door,
+    call: &Call,
+    query: &Query<'_>,
+    place: LogPlace<'_>,
+) -> Result<Reply, ApiError> {
+    let stream = match query.get("stream").unwrap_or("stdout") {
+        "stdout" => 1,
+        "stderr" => 2,
+        _ => return Err(ApiError::invalid("stream", "must be stdout or stderr")),
+    };
+    let offset = number(query, "offset")?;
+    let wait = Duration::from_secs(number(query, "wait")?).min(WAIT_MAX);
+    let since = Instant::now();
+    loop {
+        let (bytes, over) = match running(door, call, &place)? {
+            Some((worker, run)) => {
+                door.sessions.read_log(worker, run, stream, offset).await.unwrap_or_default()
+            }
+            None => (Vec::new(), is_over(door, call, &place)?),
+        };
+        if !bytes.is_empty() || over || since.elapsed() >= wait {
+            let next = offset + bytes.len() as u64;
+            let headers =
+                vec![("x-gristmill-next-offset", next.to_string()), ("x-gristmill-eof", over.to_string())];
+            return Ok(Reply::Bytes(bytes, headers));
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+fn number(query: &Query<'_>, name: &'static str) -> Result<u64, ApiError> {
+    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else { return Ok(0) };
+    text.parse().map_err(|_| ApiError::invalid(name, "must be a whole number"))
+}
+
+fn state(door: &Door, call: &Call, place: &LogPlace<'_>) -> Result<InstanceState, ApiError> {
+    let world = door.mill.published().world();
+    let job = jobs::find(&world, call.account, place.job)?;
+    let (_, task) = jobs::find_task(job, place.task)?;
+    let number = place.instance.parse().ok().map(InstanceNo);
+    number
+        .and_then(|number| task.instance(number))
+        .ok_or_else(|| not_found("instance", place.instance))
+}
+
+fn running(door: &Door, call: &Call, place: &LogPlace<'_>) -> Result<Option<(WorkerId, RunId)>, ApiError> {
+    Ok(match state(door, call, place)? {
+        InstanceState::Running { worker, run, .. } | InstanceState::Placed { worker, run, .. } => {
+            Some((worker, run))
+        }
+        _ => None,
+    })
+}
+
+fn is_over(door: &Door, call: &Call, place: &LogPlace<'_>) -> Result<bool, ApiError> {
+    Ok(state(door, call, place)? != InstanceState::Waiting)
+}

@@ -1,0 +1,83 @@
+//! The operations of the API: each takes a verified call and answers.
+
+mod clusters;
+mod instances;
+mod jobs;
+mod live_log;
+mod offers;
+mod supported;
+
+use crate::door::{Call, Door, Reply};
+use gristmill_wire::{
+    api::{Operation, Query, routes::route},
+    error::{ApiError, Code},
+};
+use http::StatusCode;
+
+/// Finds the operation and carries it out.
+pub async fn dispatch(door: &Door, call: Call) -> Result<Reply, ApiError> {
+    let (path, raw_query) = call.target.split_once('?').unwrap_or((&call.target, ""));
+    let query = Query::parse(raw_query)?;
+    if let Some(place) = live_log::LogPlace::of(&call.method, path) {
+        return live_log::read(door, &call, &query, place).await;
+    }
+    if let Some(job) = jobs::why_path(&call.method, path) {
+        return jobs::why(door, &call, job);
+    }
+    let operation = route(&call.method, path, &query)?;
+    let done = StatusCode::from_u16(operation.success_status()).unwrap_or(StatusCode::OK);
+    match &operation {
+        Operation::CreateJob => jobs::create(door, &call, &query).await,
+        Operation::GetJob { job } => jobs::get(door, &call, job),
+        Operation::GetJobDescription { job } => jobs::description(door, &call, job),
+        Operation::ListJobs => jobs::list(door, &call, &query),
+        Operation::StopJob { job } => jobs::stop(door, &call, job, done).await,
+        Operation::StartJob { job } => jobs::start(door, &call, job, done).await,
+        Operation::DeleteJob { job } => jobs::delete(door, &call, job, done).await,
+        Operation::ChangeJobPriority { job } => jobs::change_priority(door, &call, job, done).await,
+        Operation::ListTasks { job } => jobs::list_tasks(door, &call, job, &query),
+        Operation::GetTask { job, task } => jobs::get_task(door, &call, job, task),
+        Operation::ListInstances { job, task } => {
+            instances::list(door, &call, job, task, &query).await
+        }
+        Operation::GetInstance { job, task, instance } => {
+            instances::get(door, &call, job, task, instance).await
+        }
+        Operation::CreateCluster => clusters::create(door, &call, &query).await,
+        Operation::GetCluster { cluster } => clusters::get(door, &call, cluster),
+        Operation::ListClusters => clusters::list(door, &call, &query),
+        Operation::ModifyCluster { cluster } => clusters::modify(door, &call, cluster, done).await,
+        Operation::DeleteCluster { cluster } => clusters::delete(door, &call, cluster).await,
+        Operation::ListClusterInstances { cluster, group } => {
+            clusters::list_machines(door, &call, cluster, group, &query)
+        }
+        Operation::GetClusterInstance { cluster, group, worker } => {
+            clusters::get_machine(door, &call, cluster, group, worker)
+        }
+        Operation::GetImage { image } => offers::get_image(door, image),
+        Operation::ListImages => offers::list_images(door, &query),
+        Operation::GetQuotas => Ok(offers::quotas(door)),
+        Operation::GetAvailableResource => Ok(offers::available(door)),
+        Operation::CreateJobSync
+        | Operation::DeleteClusterInstance { .. }
+        | Operation::RecreateClusterInstance { .. }
+        | Operation::CreateImage
+        | Operation::DeleteImage { .. }
+        | Operation::CreateApp
+        | Operation::GetApp { .. }
+        | Operation::GetAppDetail { .. }
+        | Operation::GetAppRevisions { .. }
+        | Operation::ListApps
+        | Operation::ModifyApp { .. }
+        | Operation::DeleteApp { .. } => Err(not_implemented(operation.name())),
+    }
+}
+
+fn not_implemented(name: &str) -> ApiError {
+    ApiError::new(Code::NotImplemented, format!("{name} is not implemented in this version"))
+}
+
+fn not_found(kind: &str, id: &str) -> ApiError {
+    let message = format!("{kind} {} is not found", gristmill_wire::error::quote(id));
+    ApiError::new(Code::ResourceNotFound, message)
+}

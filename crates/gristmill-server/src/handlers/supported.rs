@@ -1,0 +1,89 @@
+//! What a specification may ask for in this region: types of the catalogue, images that are
+//! here, and nothing that this version would silently leave out.
+
+use crate::{catalogue::is_system_image, door::Door};
+use gristmill_model::{
+    ClusterSpec, ImageId, JobSpec, Placement, TaskSpec,
+    catalogue::InstanceTypeName,
+    spec::{AutoCluster, Configs, Mounts},
+};
+use gristmill_wire::error::ApiError;
+
+/// Variable that asks for a container (`reference/api.md` 13.8).
+const DOCKER_VARIABLE: &str = "BATCH_COMPUTE_DOCKER_IMAGE";
+
+/// Checks a job against what the region has.
+pub fn check_job(door: &Door, spec: &JobSpec) -> Result<(), ApiError> {
+    for (name, task) in &spec.tasks {
+        check_task(door, task).map_err(|error| error.inside(format!("task {name}")))?;
+    }
+    Ok(())
+}
+
+fn check_task(door: &Door, task: &TaskSpec) -> Result<(), ApiError> {
+    if task.program.docker.is_some() || task.program.env.contains_key(DOCKER_VARIABLE) {
+        return Err(ApiError::invalid("Docker", "containers are not supported in this version"));
+    }
+    check_mounts(task.mounts.as_ref())?;
+    match &task.placement {
+        Placement::Auto(shape) | Placement::Attach { shape, .. } => check_shape(door, shape),
+        Placement::Fixed(_) => Ok(()),
+    }
+}
+
+fn check_shape(door: &Door, shape: &AutoCluster) -> Result<(), ApiError> {
+    check_type(door, shape.instance_type.as_ref())?;
+    check_image(shape.ecs_image.as_ref().or(shape.image.as_ref()))?;
+    check_configs(&shape.configs)
+}
+
+/// Checks a cluster against what the region has.
+pub fn check_cluster(door: &Door, spec: &ClusterSpec) -> Result<(), ApiError> {
+    check_type(door, spec.instance_type.as_ref())?;
+    check_image(spec.image.as_ref())?;
+    check_configs(&spec.configs)?;
+    if !spec.bootstrap.is_empty() {
+        return Err(ApiError::invalid("Bootstrap", "start commands are not supported in this version"));
+    }
+    for (name, group) in &spec.groups {
+        let inside = |error: ApiError| error.inside(format!("group {name}"));
+        check_type(door, group.instance_type.as_ref()).map_err(inside)?;
+        check_image(group.image.as_ref()).map_err(inside)?;
+    }
+    Ok(())
+}
+
+fn check_type(door: &Door, name: Option<&InstanceTypeName>) -> Result<(), ApiError> {
+    match name {
+        Some(name) if door.catalogue.find(name).is_none() => {
+            let reason = format!("`{name}` is not offered here, see GET /available");
+            Err(ApiError::invalid("InstanceType", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_image(image: Option<&ImageId>) -> Result<(), ApiError> {
+    match image {
+        Some(image) if !is_system_image(image) => {
+            let reason = format!("`{image}` is not here, see GET /images?Type=System");
+            Err(ApiError::invalid("ImageId", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_configs(configs: &Configs) -> Result<(), ApiError> {
+    check_mounts(configs.mounts.as_ref())
+}
+
+fn check_mounts(mounts: Option<&Mounts>) -> Result<(), ApiError> {
+    let entries = mounts.into_iter().flat_map(|mounts| &mounts.entries);
+    for entry in entries {
+        if !entry.source.starts_with("oss://") {
+            let reason = format!("`{}`: only oss:// sources are supported in this version", entry.source);
+            return Err(ApiError::invalid("Mounts", reason));
+        }
+    }
+    Ok(())
+}

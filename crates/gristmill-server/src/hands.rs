@@ -1,0 +1,210 @@
+//! The hands: carry out effects on the provider, and look at what is there.
+//!
+//! Effects say what should be; each is carried out at least once, in order for each worker, and
+//! then struck from the outbox. What the provider says, of an effect or when it is looked at, is
+//! one more input for the mill. Nothing is decided here.
+
+use crate::{
+    keys::KeyRing,
+    launch::Launch,
+    mill::Mill,
+};
+use gristmill_model::{Effect, Generation, Input, WorkerId, event::EnsureWorker, input::Seen};
+use gristmill_provider::{AgentLaunch, Observed, Provider, ProviderError, Retry};
+use gristmill_store::EffectId;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+/// Workers that are made or removed at the same time.
+const AT_ONCE_MAX: usize = 16;
+/// First and longest pause before an effect is tried again.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+type Order = (Option<EffectId>, Effect);
+
+/// Carries out effects.
+#[derive(Clone)]
+pub struct Hands {
+    mill: Mill,
+    provider: Arc<dyn Provider>,
+    launch: Arc<Launch>,
+    keys: Arc<KeyRing>,
+    at_once: Arc<Semaphore>,
+}
+
+impl Hands {
+    /// Hands on this provider.
+    pub fn new(mill: Mill, provider: Arc<dyn Provider>, launch: Launch, keys: Arc<KeyRing>) -> Self {
+        let at_once = Arc::new(Semaphore::new(AT_ONCE_MAX));
+        Self { mill, provider, launch: Arc::new(launch), keys, at_once }
+    }
+
+    /// Carries out what comes, in order for each worker, until the sender is gone. `standing` is
+    /// what should hold at the start.
+    pub async fn work(
+        self,
+        standing: Vec<Order>,
+        mut effects: mpsc::UnboundedReceiver<Vec<(EffectId, Effect)>>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut queues: BTreeMap<WorkerId, mpsc::UnboundedSender<Order>> = BTreeMap::new();
+        let mut orders = standing;
+        loop {
+            for order in orders {
+                self.queue(&mut queues, order);
+            }
+            let next = tokio::select! {
+                next = effects.recv() => next,
+                _ = stop.wait_for(|stop| *stop) => None,
+            };
+            let Some(next) = next else { return };
+            orders = next.into_iter().map(|(id, effect)| (Some(id), effect)).collect();
+        }
+    }
+
+    fn queue(&self, queues: &mut BTreeMap<WorkerId, mpsc::UnboundedSender<Order>>, order: Order) {
+        let worker = worker_of(&order.1);
+        queues.retain(|_, queue| !queue.is_closed());
+        let queue = queues.entry(worker).or_insert_with(|| {
+            let (queue, orders) = mpsc::unbounded_channel();
+            tokio::spawn(self.clone().serve(worker, orders));
+            queue
+        });
+        if let Err(mpsc::error::SendError(order)) = queue.send(order) {
+            // The queue's task ended between the check and now; a new one takes over.
+            queues.remove(&worker);
+            self.queue(queues, order);
+        }
+    }
+
+    /// Carries out the orders for one worker until it is to be removed.
+    async fn serve(self, worker: WorkerId, mut orders: mpsc::UnboundedReceiver<Order>) {
+        while let Some((id, effect)) = orders.recv().await {
+            let removed = matches!(effect, Effect::RemoveWorker { .. });
+            let permit = self.at_once.acquire().await.expect("never closed");
+            match &effect {
+                Effect::EnsureWorker(request) => self.ensure(request).await,
+                Effect::RemoveWorker { generation, .. } => self.remove(worker, *generation).await,
+            }
+            drop(permit);
+            if let Some(id) = id {
+                self.mill.effects_done(vec![id]).await;
+            }
+            if removed && orders.is_empty() {
+                orders.close();
+            }
+        }
+    }
+
+    async fn ensure(&self, request: &EnsureWorker) {
+        let EnsureWorker { worker, generation, .. } = request;
+        let span = info_span!("ensure_worker", %worker, %generation);
+        async {
+            if !self.is_wanted(*worker, *generation) {
+                debug!("not wanted any more");
+                return;
+            }
+            let token = self.keys.worker_token(*worker, *generation);
+            let launch: AgentLaunch = self.launch.agent(request, token);
+            let seen = match self.provider.ensure(request, &launch).await {
+                Ok(()) => {
+                    info!("asked");
+                    Seen::There
+                }
+                Err(error) => {
+                    warn!(%error, retry = ?error.retry(), "provider refused");
+                    refusal(&error)
+                }
+            };
+            self.tell(*worker, *generation, seen).await;
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn remove(&self, worker: WorkerId, generation: Generation) {
+        let span = info_span!("remove_worker", %worker, %generation);
+        async {
+            let mut pause = PAUSE_FIRST;
+            while let Err(error) = self.provider.remove(worker, generation).await {
+                warn!(%error, "could not remove; it is tried again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            info!("removed");
+            self.tell(worker, generation, Seen::Gone).await;
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// Whether the world still wants this worker in this generation.
+    fn is_wanted(&self, worker: WorkerId, generation: Generation) -> bool {
+        let world = self.mill.published().world();
+        world.worker(worker).is_some_and(|known| known.generation == generation)
+    }
+
+    async fn tell(&self, worker: WorkerId, generation: Generation, seen: Seen) {
+        let input = Input::WorkerObserved { worker, generation, seen };
+        if let Err(error) = self.mill.put(input).await {
+            debug!(%worker, %error, "an observation was not taken; it is made again");
+        }
+    }
+
+    /// Looks at all workers every so often, and tells the mill which are gone.
+    pub async fn observe(self, every: Duration, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            self.look().await;
+        }
+    }
+
+    async fn look(&self) {
+        let known: BTreeMap<WorkerId, Generation> = {
+            let world = self.mill.published().world();
+            world.all_workers().map(|worker| (worker.id, worker.generation)).collect()
+        };
+        if known.is_empty() {
+            return;
+        }
+        let ids: Vec<WorkerId> = known.keys().copied().collect();
+        match self.provider.observe(&ids).await {
+            Ok(seen) => {
+                for (worker, observed) in seen {
+                    if observed == Observed::Gone && self.was_asked_for(worker) {
+                        self.tell(worker, known[&worker], Seen::Gone).await;
+                    }
+                }
+            }
+            Err(error) => warn!(%error, "the provider did not answer"),
+        }
+    }
+
+    /// A worker the provider was not asked for yet is no news when it is not there.
+    fn was_asked_for(&self, worker: WorkerId) -> bool {
+        use gristmill_model::WorkerState as S;
+        let world = self.mill.published().world();
+        let state = world.worker(worker).map(|known| known.state);
+        matches!(state, Some(S::Running | S::Deleting))
+    }
+}
+
+fn worker_of(effect: &Effect) -> WorkerId {
+    match effect {
+        Effect::EnsureWorker(request) => request.worker,
+        Effect::RemoveWorker { worker, .. } => *worker,
+    }
+}
+
+fn refusal(error: &ProviderError) -> Seen {
+    let reason = error.to_string();
+    match error.retry() {
+        Retry::Later => Seen::NoRoom { reason },
+        Retry::Never => Seen::Refused { reason },
+    }
+}

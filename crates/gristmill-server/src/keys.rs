@@ -1,0 +1,168 @@
+//! Who may call: access keys of accounts, keys of running tasks, tokens of workers.
+//!
+//! Keys of tasks and tokens of workers are derived from the region's secret, so nothing about
+//! them is stored and a restart changes nothing. A task's key is good while its worker of that
+//! generation is wanted and the job exists, and only for what the task's mappings name: a lost
+//! worker that still writes is refused by the object store.
+
+use gristmill_core::World;
+use gristmill_model::{AccountId, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::{collections::BTreeMap, fmt::Write};
+
+/// An access key of an account.
+#[derive(Clone)]
+pub struct AccountKey {
+    /// The secret, never logged.
+    pub secret: String,
+    /// Whose.
+    pub account: AccountId,
+}
+
+/// The key of one task on one worker, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskKey {
+    /// Where the task runs.
+    pub worker: WorkerId,
+    /// Of which generation.
+    pub generation: Generation,
+    /// Of which job.
+    pub job: JobId,
+    /// Which task.
+    pub task: TaskName,
+}
+
+/// What a task may do at one place of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Prefix or one object.
+    pub path: OssPath,
+    /// Read and list, or write.
+    pub write: bool,
+}
+
+const TASK_KEY_PREFIX: &str = "GMTASK.";
+
+/// All keys of the region.
+pub struct KeyRing {
+    secret: [u8; 32],
+    accounts: BTreeMap<String, AccountKey>,
+}
+
+impl KeyRing {
+    /// Keys derived from `secret`, and these access keys by id.
+    pub fn new(secret: [u8; 32], accounts: BTreeMap<String, AccountKey>) -> Self {
+        Self { secret, accounts }
+    }
+
+    /// The access key with this id.
+    pub fn account_key(&self, id: &str) -> Option<&AccountKey> {
+        self.accounts.get(id)
+    }
+
+    /// Proves to the server that an agent was started for this worker and generation.
+    pub fn worker_token(&self, worker: WorkerId, generation: Generation) -> String {
+        self.derive(&["worker", &worker.to_string(), &generation.to_string()])
+    }
+
+    /// The id and secret of a task's key.
+    pub fn task_key(&self, key: &TaskKey) -> (String, String) {
+        let TaskKey { worker, generation, job, task } = key;
+        let id = format!("{TASK_KEY_PREFIX}{worker}.{generation}.{job}.{task}");
+        let secret = self.derive(&["task", &id]);
+        (id, secret)
+    }
+
+    /// The secret and the grants of a task's key, while it is good in this world.
+    pub fn task_grants(&self, world: &World, id: &str) -> Option<(String, AccountId, Vec<Grant>)> {
+        let key = TaskKey::parse(id)?;
+        let wanted = world.worker(key.worker)?.generation == key.generation;
+        let job = world.any_job(key.job)?;
+        let task = job.spec.tasks.get(&key.task)?;
+        wanted.then(|| (self.task_key(&key).1, job.account, grants(task)))
+    }
+
+    fn derive(&self, parts: &[&str]) -> String {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
+        for part in parts {
+            mac.update(part.as_bytes());
+            mac.update(b"\0");
+        }
+        mac.finalize().into_bytes().iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string succeeds");
+            text
+        })
+    }
+}
+
+impl TaskKey {
+    fn parse(id: &str) -> Option<Self> {
+        let mut parts = id.strip_prefix(TASK_KEY_PREFIX)?.split('.');
+        let key = Self {
+            worker: parts.next()?.parse().ok()?,
+            generation: Generation(parts.next()?.parse().ok()?),
+            job: parts.next()?.parse().ok()?,
+            task: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(key)
+    }
+}
+
+/// What the mappings of a task name, and nothing else.
+pub fn grants(task: &TaskSpec) -> Vec<Grant> {
+    let read = |path: &OssPath| Grant { path: path.clone(), write: false };
+    let write = |path: OssPath| Grant { path, write: true };
+    let mounted = task.mounts.iter().flat_map(|mounts| &mounts.entries);
+    let mounted = mounted.filter_map(|entry| Some((entry.source.parse().ok()?, entry.write_support)));
+    let mut all: Vec<Grant> = task.inputs.iter().map(|input| read(&input.source)).collect();
+    all.extend(task.program.package.iter().map(read));
+    for (path, writable) in mounted {
+        all.push(read(&path));
+        if writable {
+            all.push(write(path));
+        }
+    }
+    all.extend(task.outputs.iter().map(|output| write(output.destination.clone())));
+    all.extend(task.logs.iter().map(|log| write(log.destination.clone().into_prefix())));
+    let streams = task.stdout.iter().chain(&task.stderr);
+    all.extend(streams.map(|path| write(path.clone().into_prefix())));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_key() -> TaskKey {
+        TaskKey {
+            worker: WorkerId(7),
+            generation: Generation(2),
+            job: JobId(9),
+            task: "count".parse().expect("legal"),
+        }
+    }
+
+    #[test]
+    fn a_task_key_reads_back() {
+        let ring = KeyRing::new([1; 32], BTreeMap::new());
+        let (id, secret) = ring.task_key(&a_key());
+        assert_eq!(TaskKey::parse(&id), Some(a_key()));
+        assert_eq!(secret.len(), 64);
+        assert_eq!(TaskKey::parse(&format!("{id}.x")), None);
+        assert_eq!(TaskKey::parse("root"), None);
+    }
+
+    #[test]
+    fn other_generations_and_other_regions_have_other_secrets() {
+        let (one, two) = (KeyRing::new([1; 32], BTreeMap::new()), KeyRing::new([2; 32], BTreeMap::new()));
+        let newer = TaskKey { generation: Generation(3), ..a_key() };
+        assert_ne!(one.task_key(&a_key()).1, one.task_key(&newer).1);
+        assert_ne!(one.task_key(&a_key()).1, two.task_key(&a_key()).1);
+        assert_ne!(
+            one.worker_token(WorkerId(1), Generation(1)),
+            one.worker_token(WorkerId(1), Generation(2))
+        );
+    }
+}

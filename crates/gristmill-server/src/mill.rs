@@ -1,0 +1,326 @@
+//! The loop around the core: one thread owns the world.
+//!
+//! It takes a batch from a bounded inbox, reads the clock once, steps a draft of the world through
+//! every input, places what can be placed, commits everything in one transaction,
+//! and only then publishes the new world, answers the callers, hands effects to the hands and
+//! wakes the agents' sessions.
+//!
+//! Invariants
+//! - Nobody sees a world that is not durable: publishing comes after the commit.
+//! - A full disk drops the draft: the inputs are refused, the old world stays, reads go on. Any
+//!   other failed commit ends the process; a restart is the last checkpoint and the journal.
+//! - The mill decides nothing itself; all rules are in the core.
+//!
+//! Start at [`Turner::turn`].
+
+use crate::{published::Published, recovery::Recovery};
+use gristmill_core::{Decision, EntityKey, IdMint, World, plan};
+use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp};
+use gristmill_store::{Batch, Checkpoint, EffectId, Store, StoreError};
+use std::{collections::BTreeSet, sync::Arc, thread};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, error, info, warn};
+
+/// How many inputs may wait for the mill. A sender beyond it waits.
+const INBOX_MAX: usize = 4_096;
+/// How many inputs share one commit.
+const BATCH_MAX: usize = 1_024;
+/// How many placements one turn may make.
+const PLACEMENTS_MAX: usize = 4_096;
+/// How many events the journal holds before a checkpoint is taken.
+const JOURNAL_EVENTS_MAX: usize = 50_000;
+/// How many rows of deleted jobs one turn removes.
+const PURGE_ROWS_MAX: usize = 2_000;
+
+/// Reads the time. The front door makes it, the mill reads it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Why an input had no effect.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum MillError {
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The disk of the control plane is full. Nothing changed.
+    #[error("the control plane's disk is full: nothing was changed")]
+    DiskFull,
+    /// The region is shutting down.
+    #[error("the region is shutting down")]
+    Closed,
+}
+
+enum Request {
+    Input { input: Input, reply: Option<oneshot::Sender<Result<Answer, MillError>>> },
+    EffectsDone(Vec<EffectId>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// A handle on the mill. Cheap to clone.
+#[derive(Clone)]
+pub struct Mill {
+    inbox: mpsc::Sender<Request>,
+    published: Published,
+}
+
+impl Mill {
+    /// Starts the mill's thread on a recovered world.
+    ///
+    /// `hands` receives the effects of each commit.
+    pub fn start(
+        recovered: Recovery,
+        ids: IdMint,
+        clock: Clock,
+        hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
+    ) -> Self {
+        let Recovery { store, world, dirty, .. } = recovered;
+        let (inbox, requests) = mpsc::channel(INBOX_MAX);
+        let published = Published::new(world.clone());
+        let turner = Turner {
+            store,
+            world,
+            ids,
+            clock,
+            hands,
+            published: published.clone(),
+            dirty,
+            events_since_checkpoint: 0,
+            purge: true,
+        };
+        thread::Builder::new()
+            .name("mill".into())
+            .spawn(move || turner.run(requests))
+            .expect("the process can start a thread at its beginning");
+        Self { inbox, published }
+    }
+
+    /// The last durable world, and changes to it.
+    pub fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Puts one input through the mill. What it answers is durable.
+    pub async fn put(&self, input: Input) -> Result<Answer, MillError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Input { input, reply: Some(reply) };
+        self.inbox.send(request).await.map_err(|_| MillError::Closed)?;
+        answer.await.map_err(|_| MillError::Closed)?
+    }
+
+    /// Says that effects are carried out, so that the outbox forgets them.
+    pub async fn effects_done(&self, effects: Vec<EffectId>) {
+        // A closed mill has its outbox on disk; the effects are carried out again.
+        let _ = self.inbox.send(Request::EffectsDone(effects)).await;
+    }
+
+    /// Answers what is in flight, takes a checkpoint and ends the thread.
+    pub async fn stop(&self) {
+        let (reply, stopped) = oneshot::channel();
+        if self.inbox.send(Request::Stop(reply)).await.is_ok() {
+            let _ = stopped.await;
+        }
+    }
+}
+
+type Reply = (oneshot::Sender<Result<Answer, MillError>>, Result<Answer, MillError>);
+
+/// What one turn collected before its commit.
+struct Turn {
+    draft: World,
+    now: Timestamp,
+    events: Vec<Event>,
+    effects: Vec<Effect>,
+    touched: BTreeSet<EntityKey>,
+    replies: Vec<Reply>,
+}
+
+/// The owner of the world.
+struct Turner {
+    store: Store,
+    world: World,
+    ids: IdMint,
+    clock: Clock,
+    hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
+    published: Published,
+    dirty: BTreeSet<EntityKey>,
+    events_since_checkpoint: usize,
+    /// Whether attempts of deleted jobs may be left.
+    purge: bool,
+}
+
+impl Turner {
+    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut more_to_place = true;
+        loop {
+            let first = if more_to_place {
+                requests.try_recv().ok()
+            } else {
+                match requests.blocking_recv() {
+                    Some(request) => Some(request),
+                    None => break,
+                }
+            };
+            let mut batch: Vec<_> = first.into_iter().collect();
+            while batch.len() < BATCH_MAX
+                && let Ok(request) = requests.try_recv()
+            {
+                batch.push(request);
+            }
+            let stop = self.sort_out(batch, &mut more_to_place);
+            if let Some(stopped) = stop {
+                self.checkpoint();
+                let _ = stopped.send(());
+                break;
+            }
+        }
+        info!("mill stopped");
+    }
+
+    /// Separates inputs from housekeeping and turns once. Returns who asked to stop, if anyone.
+    fn sort_out(
+        &mut self,
+        batch: Vec<Request>,
+        more_to_place: &mut bool,
+    ) -> Option<oneshot::Sender<()>> {
+        let (mut inputs, mut done, mut stop) = (Vec::new(), Vec::new(), None);
+        for request in batch {
+            match request {
+                Request::Input { input, reply } => inputs.push((input, reply)),
+                Request::EffectsDone(effects) => done.extend(effects),
+                Request::Stop(stopped) => stop = Some(stopped),
+            }
+        }
+        if !done.is_empty()
+            && let Err(error) = self.store.effects_done(&done)
+        {
+            // They stay in the outbox and are carried out again after a restart.
+            warn!(%error, "could not forget effects");
+        }
+        *more_to_place = self.turn(inputs);
+        stop
+    }
+
+    /// One turn: decide, apply, place, commit, publish, answer. Returns whether there may be more
+    /// to place at once.
+    fn turn(&mut self, inputs: Vec<(Input, Option<oneshot::Sender<Result<Answer, MillError>>>)>) -> bool {
+        let mut turn = Turn {
+            draft: self.world.clone(),
+            now: (self.clock)(),
+            events: Vec::new(),
+            effects: Vec::new(),
+            touched: BTreeSet::new(),
+            replies: Vec::new(),
+        };
+        for (input, reply) in inputs {
+            let answer = self.take(&mut turn, &input);
+            if let Some(reply) = reply {
+                turn.replies.push((reply, answer.map_err(MillError::from)));
+            }
+        }
+        let proposals = plan(&turn.draft, turn.now, PLACEMENTS_MAX);
+        let more_to_place = proposals.len() >= PLACEMENTS_MAX;
+        if !proposals.is_empty()
+            && let Err(refusal) = self.take(&mut turn, &Input::Place(proposals))
+        {
+            error!(%refusal, "a plan was refused; plans are never refused as a whole");
+        }
+        self.finish(turn);
+        more_to_place
+    }
+
+    /// Decides one input and applies it to the draft.
+    fn take(&mut self, turn: &mut Turn, input: &Input) -> Result<Answer, Refusal> {
+        let Decision { events, effects, answer, touched } =
+            turn.draft.step(input, turn.now, &mut self.ids)?;
+        turn.events.extend(events);
+        turn.effects.extend(effects);
+        turn.touched.extend(touched);
+        Ok(answer)
+    }
+
+    fn finish(&mut self, turn: Turn) {
+        let Turn { draft, now, events, effects, touched, replies } = turn;
+        if events.is_empty() && effects.is_empty() {
+            answer(replies);
+            return;
+        }
+        let committed = match self.store.commit(&Batch { events: &events, effects: &effects, at: now }) {
+            Ok(committed) => committed,
+            Err(StoreError::Full { .. }) => {
+                warn!("the control plane's disk is full: inputs are refused until there is room");
+                refuse_all(replies);
+                return;
+            }
+            Err(failure) => fatal(&failure),
+        };
+        self.world = draft;
+        self.dirty.extend(touched);
+        self.events_since_checkpoint += events.len();
+        self.purge |= events.iter().any(|event| matches!(event, Event::JobDeleted { .. }));
+        self.published.publish(self.world.clone(), &World::changed_workers(&events));
+        answer(replies);
+        if !effects.is_empty() {
+            // Hands live as long as the process; without them the outbox keeps the effects.
+            let _ = self.hands.send(committed.effect_ids.into_iter().zip(effects).collect());
+        }
+        self.keep_house();
+    }
+
+    fn keep_house(&mut self) {
+        if self.events_since_checkpoint >= JOURNAL_EVENTS_MAX {
+            self.checkpoint();
+        }
+        if !self.purge {
+            return;
+        }
+        match self.store.purge(PURGE_ROWS_MAX) {
+            Ok(purged) => self.purge = purged.more,
+            Err(error) => warn!(%error, "could not remove attempts of deleted jobs"),
+        }
+    }
+
+    /// Writes what changed since the last checkpoint and trims the journal. A failure costs
+    /// nothing but a longer journal.
+    fn checkpoint(&mut self) {
+        let through = self.store.last_seq();
+        let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
+        for key in &self.dirty {
+            match self.world.entity(key) {
+                Some(entity) => upserts.push((
+                    key.to_string(),
+                    serde_json::to_vec(&entity).expect("an entity is made of plain data"),
+                )),
+                None => deletes.push(key.to_string()),
+            }
+        }
+        match self.store.checkpoint(&Checkpoint { upserts, deletes, through }) {
+            Ok(()) => {
+                debug!(entities = self.dirty.len(), "checkpoint");
+                self.dirty.clear();
+                self.events_since_checkpoint = 0;
+            }
+            Err(error) => {
+                warn!(%error, "no checkpoint now: the journal grows");
+                self.events_since_checkpoint = 0;
+            }
+        }
+    }
+}
+
+fn answer(replies: Vec<Reply>) {
+    for (reply, answer) in replies {
+        // A caller that went away does not change what is durable.
+        let _ = reply.send(answer);
+    }
+}
+
+fn refuse_all(replies: Vec<Reply>) {
+    for (reply, answer) in replies {
+        let _ = reply.send(answer.and(Err(MillError::DiskFull)));
+    }
+}
+
+/// A commit that failed leaves memory and disk apart; only a restart makes them one again.
+fn fatal(failure: &StoreError) -> ! {
+    error!(error = %failure, "a commit failed: the process ends, a restart recovers");
+    std::process::exit(70)
+}

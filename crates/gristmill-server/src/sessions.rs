@@ -1,0 +1,362 @@
+//! Agents on the line: one session for each worker that called.
+//!
+//! A session keeps the agent's runs equal to what the published world says (it is level-triggered:
+//! after any change it looks at the world and sends the difference), hands reports to the mill
+//! and acknowledges them when they are durable. It decides nothing.
+//!
+//! Invariants
+//! - A report is acknowledged only after its commit.
+//! - The newest session of a worker wins; an older one ends.
+//!
+//! Start at [`Sessions::converse`].
+
+use crate::{
+    briefing::Briefing,
+    keys::KeyRing,
+    mill::{Mill, MillError},
+};
+use futures::{Stream, StreamExt};
+use gristmill_model::{Answer, Generation, Input, JobId, RunId, RunReport, TaskName, WorkerId};
+use gristmill_wire::agent::{
+    Acknowledge, Cancel, FromAgent, FromAgentKind, Hello, ReadLog, Report, Retire, Run, ToAgent,
+    ToAgentKind, Welcome,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tonic::Status;
+use tracing::{debug, info, warn};
+
+/// How long a caller may take to say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before reports are offered again to a mill whose disk is full.
+const DISK_FULL_PAUSE: Duration = Duration::from_millis(500);
+/// Messages to an agent that may wait for its connection.
+const OUTBOX_MAX: usize = 256;
+/// Readers of live logs that may wait for one agent.
+const LOG_REQUESTS_MAX: usize = 64;
+
+/// A wish for bytes of a log that is being written.
+pub struct LogRequest {
+    /// Of which run.
+    pub run: RunId,
+    /// 1 standard output, 2 standard error.
+    pub stream: u32,
+    /// From where.
+    pub offset: u64,
+    /// Gets the bytes and whether the run is over.
+    pub reply: oneshot::Sender<(Vec<u8>, bool)>,
+}
+
+struct Line {
+    generation: Generation,
+    heard: Instant,
+    logs: mpsc::Sender<LogRequest>,
+    replaced: Arc<Notify>,
+}
+
+/// All agents on the line.
+pub struct Sessions {
+    mill: Mill,
+    keys: Arc<KeyRing>,
+    briefing: Briefing,
+    beat: Duration,
+    started: Instant,
+    lines: Mutex<BTreeMap<WorkerId, Line>>,
+}
+
+type Outbox = mpsc::Sender<Result<ToAgent, Status>>;
+
+impl Sessions {
+    /// Sessions that ask their agents for a sign of life every `beat`.
+    pub fn new(mill: Mill, keys: Arc<KeyRing>, briefing: Briefing, beat: Duration) -> Self {
+        let lines = Mutex::default();
+        Self { mill, keys, briefing, beat, started: Instant::now(), lines }
+    }
+
+    /// How long this worker has not been heard of: at most since the server started, because a
+    /// server that was down cannot blame its workers.
+    pub fn silence(&self, worker: WorkerId) -> Duration {
+        let lines = self.lines.lock().expect("no holder of the lock panics");
+        lines.get(&worker).map_or(self.started, |line| line.heard).elapsed()
+    }
+
+    /// Asks an agent for bytes of a live log. `None`: it is not on the line.
+    pub async fn read_log(&self, worker: WorkerId, run: RunId, stream: u32, offset: u64) -> Option<(Vec<u8>, bool)> {
+        let logs = {
+            let lines = self.lines.lock().expect("no holder of the lock panics");
+            lines.get(&worker)?.logs.clone()
+        };
+        let (reply, answer) = oneshot::channel();
+        logs.send(LogRequest { run, stream, offset, reply }).await.ok()?;
+        tokio::time::timeout(HELLO_TIMEOUT, answer).await.ok()?.ok()
+    }
+
+    /// Serves one agent until it or the server hangs up. Returns what the agent hears.
+    pub async fn converse<S>(self: Arc<Self>, mut heard: S) -> Result<mpsc::Receiver<Result<ToAgent, Status>>, Status>
+    where
+        S: Stream<Item = Result<FromAgent, Status>> + Send + Unpin + 'static,
+    {
+        let first = tokio::time::timeout(HELLO_TIMEOUT, heard.next()).await;
+        let Ok(Some(Ok(FromAgent { kind: Some(FromAgentKind::Hello(hello)) }))) = first else {
+            return Err(Status::invalid_argument("the first message must be Hello"));
+        };
+        let (worker, generation) = self.identify(&hello)?;
+        let (outbox, spoken) = mpsc::channel(OUTBOX_MAX);
+        tokio::spawn(async move {
+            let ended = self.serve(hello, worker, generation, heard, outbox).await;
+            debug!(%worker, %generation, reason = ended, "agent hung up");
+        });
+        Ok(spoken)
+    }
+
+    fn identify(&self, hello: &Hello) -> Result<(WorkerId, Generation), Status> {
+        let worker: WorkerId =
+            hello.worker.parse().map_err(|_| Status::invalid_argument("not a worker's id"))?;
+        let generation = Generation(hello.generation);
+        let expected = self.keys.worker_token(worker, generation);
+        if !constant_time_eq(expected.as_bytes(), hello.token.as_bytes()) {
+            return Err(Status::permission_denied("the token is not this worker's"));
+        }
+        Ok((worker, generation))
+    }
+
+    async fn serve<S>(
+        &self,
+        hello: Hello,
+        worker: WorkerId,
+        generation: Generation,
+        mut heard: S,
+        outbox: Outbox,
+    ) -> &'static str
+    where
+        S: Stream<Item = Result<FromAgent, Status>> + Send + Unpin,
+    {
+        let holds: BTreeSet<RunId> = hello.holds.iter().copied().map(RunId).collect();
+        let called = Input::WorkerCalled {
+            worker,
+            generation,
+            address: hello.address.clone(),
+            holds: holds.iter().copied().collect(),
+        };
+        match self.put(called).await {
+            Ok(Answer::Unwanted) => {
+                let retire = Retire { reason: "this worker is not wanted any more".into() };
+                let _ = outbox.send(Ok(ToAgentKind::Retire(retire).into())).await;
+                return "unwanted";
+            }
+            Ok(_) => {}
+            Err(_) => return "mill closed",
+        }
+        info!(%worker, %generation, address = hello.address, version = hello.version, holds = holds.len(), "agent called");
+        for notice in &hello.notices {
+            info!(%worker, notice, "agent's machine");
+        }
+        let (logs, mut log_requests) = mpsc::channel(LOG_REQUESTS_MAX);
+        let replaced = self.enter(worker, generation, logs);
+        let bell = self.mill.published().bell(worker);
+        let mut session = Session {
+            sessions: self,
+            worker,
+            generation,
+            outbox,
+            told: holds,
+            tasks: BTreeMap::new(),
+            pending_logs: BTreeMap::new(),
+            log_requests: 0,
+        };
+        let ended = session.run(&mut heard, &mut log_requests, &bell, &replaced).await;
+        self.mill.published().unhook(worker, &bell);
+        self.leave(worker, &replaced);
+        ended.unwrap_or("agent is gone")
+    }
+
+    /// Offers an input until the disk has room for it.
+    async fn put(&self, input: Input) -> Result<Answer, MillError> {
+        loop {
+            match self.mill.put(input.clone()).await {
+                Err(MillError::DiskFull) => tokio::time::sleep(DISK_FULL_PAUSE).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    fn enter(&self, worker: WorkerId, generation: Generation, logs: mpsc::Sender<LogRequest>) -> Arc<Notify> {
+        let replaced = Arc::new(Notify::new());
+        let line = Line { generation, heard: Instant::now(), logs, replaced: replaced.clone() };
+        let mut lines = self.lines.lock().expect("no holder of the lock panics");
+        if let Some(older) = lines.insert(worker, line) {
+            debug!(%worker, older = %older.generation, newer = %generation, "agent called again");
+            older.replaced.notify_one();
+        }
+        replaced
+    }
+
+    fn hear(&self, worker: WorkerId) {
+        let mut lines = self.lines.lock().expect("no holder of the lock panics");
+        if let Some(line) = lines.get_mut(&worker) {
+            line.heard = Instant::now();
+        }
+    }
+
+    /// The line stays in the table without readers, so that silence is counted from its last word.
+    fn leave(&self, worker: WorkerId, replaced: &Arc<Notify>) {
+        let wanted = self.mill.published().world().worker(worker).is_some();
+        let mut lines = self.lines.lock().expect("no holder of the lock panics");
+        if !wanted && lines.get(&worker).is_some_and(|line| Arc::ptr_eq(&line.replaced, replaced)) {
+            lines.remove(&worker);
+        }
+    }
+}
+
+fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+}
+
+struct Session<'a> {
+    sessions: &'a Sessions,
+    worker: WorkerId,
+    generation: Generation,
+    outbox: Outbox,
+    /// What the agent holds, as far as it was told or said.
+    told: BTreeSet<RunId>,
+    /// Numbers under which the agent knows tasks in this stream.
+    tasks: BTreeMap<(JobId, TaskName), u32>,
+    pending_logs: BTreeMap<u64, oneshot::Sender<(Vec<u8>, bool)>>,
+    log_requests: u64,
+}
+
+impl Session<'_> {
+    async fn run<S>(
+        &mut self,
+        heard: &mut S,
+        logs: &mut mpsc::Receiver<LogRequest>,
+        bell: &Notify,
+        replaced: &Notify,
+    ) -> Option<&'static str>
+    where
+        S: Stream<Item = Result<FromAgent, Status>> + Send + Unpin,
+    {
+        let welcome = Welcome {
+            beat_ms: u32::try_from(self.sessions.beat.as_millis()).unwrap_or(u32::MAX),
+            oss_endpoint: self.sessions.briefing.oss_endpoint.clone(),
+        };
+        self.say(ToAgentKind::Welcome(welcome)).await?;
+        self.align().await?;
+        loop {
+            tokio::select! {
+                message = heard.next() => match message {
+                    Some(Ok(FromAgent { kind: Some(kind) })) => {
+                        self.sessions.hear(self.worker);
+                        self.on_message(kind).await?;
+                    }
+                    Some(Ok(FromAgent { kind: None })) => {} // a newer agent's word
+                    Some(Err(_)) | None => return Some("connection closed"),
+                },
+                () = bell.notified() => self.align().await?,
+                Some(request) = logs.recv() => self.on_log_request(request).await?,
+                () = replaced.notified() => return Some("called again"),
+            }
+        }
+    }
+
+    /// `None`: the agent does not listen any more.
+    async fn say(&self, kind: ToAgentKind) -> Option<()> {
+        self.outbox.send(Ok(kind.into())).await.ok()
+    }
+
+    async fn on_message(&mut self, kind: FromAgentKind) -> Option<()> {
+        match kind {
+            FromAgentKind::Reports(reports) => self.on_reports(reports.reports).await,
+            FromAgentKind::Log(log) => {
+                if let Some(reply) = self.pending_logs.remove(&log.request) {
+                    let _ = reply.send((log.bytes, log.over)); // the reader may have gone
+                }
+                Some(())
+            }
+            FromAgentKind::Beat(_) | FromAgentKind::Hello(_) => Some(()),
+        }
+    }
+
+    async fn on_reports(&mut self, reports: Vec<Report>) -> Option<()> {
+        let ended: Vec<u64> =
+            reports.iter().filter(|report| report.end.is_some()).map(|report| report.run).collect();
+        let understood = reports.into_iter().filter_map(|report| match RunReport::try_from(report) {
+            Ok(report) => Some(report),
+            Err(error) => {
+                warn!(worker = %self.worker, %error, "report dropped");
+                None
+            }
+        });
+        let input = Input::WorkerReported {
+            worker: self.worker,
+            generation: self.generation,
+            reports: understood.collect(),
+        };
+        if let Err(error) = self.sessions.put(input).await {
+            debug!(worker = %self.worker, %error, "reports not taken; the agent keeps them");
+            return None;
+        }
+        for run in &ended {
+            self.told.remove(&RunId(*run));
+        }
+        if !ended.is_empty() {
+            self.say(ToAgentKind::Acknowledge(Acknowledge { runs: ended })).await?;
+        }
+        self.align().await
+    }
+
+    /// Makes the agent hold exactly what the world says.
+    async fn align(&mut self) -> Option<()> {
+        let world = self.sessions.mill.published().world();
+        let wanted: BTreeSet<RunId> = world.runs_of(self.worker).map(|view| view.run).collect();
+        for view in world.runs_of(self.worker) {
+            if self.told.contains(&view.run) {
+                continue;
+            }
+            let key = (view.what.job, view.what.task.clone());
+            let known = self.tasks.get(&key).copied();
+            let number = known.unwrap_or(self.tasks.len() as u32 + 1);
+            if known.is_none() {
+                let placed_on = (self.worker, self.generation);
+                let Some(task) = self.sessions.briefing.task(&world, placed_on, &key, number, &self.sessions.keys) else {
+                    warn!(worker = %self.worker, job = %view.what.job, task = %view.what.task, "a run of an unknown task");
+                    continue;
+                };
+                self.say(ToAgentKind::Task(Box::new(task))).await?;
+                self.tasks.insert(key, number);
+            }
+            let run = Run { run: view.run.0, task: number, instance: view.what.instance.0 };
+            self.say(ToAgentKind::Run(run)).await?;
+            self.told.insert(view.run);
+        }
+        let surplus: Vec<RunId> = self.told.difference(&wanted).copied().collect();
+        for run in surplus {
+            self.say(ToAgentKind::Cancel(Cancel { run: run.0 })).await?;
+            self.told.remove(&run);
+        }
+        if world.worker(self.worker).is_none_or(|worker| worker.generation != self.generation) {
+            self.say(ToAgentKind::Retire(Retire { reason: "the machine was released".into() })).await?;
+            return None;
+        }
+        Some(())
+    }
+
+    async fn on_log_request(&mut self, request: LogRequest) -> Option<()> {
+        self.log_requests += 1;
+        let number = self.log_requests;
+        self.pending_logs.retain(|_, reply| !reply.is_closed());
+        self.pending_logs.insert(number, request.reply);
+        self.say(ToAgentKind::ReadLog(ReadLog {
+            request: number,
+            run: request.run.0,
+            stream: request.stream,
+            offset: request.offset,
+            bytes_max: 256 * 1024,
+        }))
+        .await
+    }
+}
