@@ -88,6 +88,11 @@ impl Download {
         self.crc_of_store
     }
 
+    /// Whether all bytes have been handed out; the sums are checked by one more `next`.
+    pub fn is_done(&self) -> bool {
+        self.at >= self.end
+    }
+
     /// The next bytes; `None` after the last.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         while self.at < self.end {

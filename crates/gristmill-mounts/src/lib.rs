@@ -5,11 +5,15 @@
 //!
 //! Architecture invariant: nothing here writes to an input. Nothing here knows what a job is.
 
+pub mod budget;
 pub mod download;
 pub mod fallback;
 pub mod file_body;
 pub mod names;
+pub mod pattern;
+pub mod reader;
 pub mod remote;
+pub mod segment;
 pub mod send;
 pub mod source;
 pub mod table;
