@@ -77,8 +77,8 @@ fn wait(mut child: Child, time_max: Duration) -> Result<Option<ExitStatus>> {
     match end.recv_timeout(time_max) {
         Ok(status) => Ok(Some(status?)),
         Err(RecvTimeoutError::Timeout) => {
-            // The group is ours: it was made for this child.
-            Command::new("kill").args(["-KILL", "--", &group]).status()?;
+            // The group is ours: it was made for this child. A shell has `kill` built in.
+            Command::new("sh").args(["-c", "kill -s KILL -- \"$0\"", &group]).status()?;
             end.recv()??;
             Ok(None)
         }

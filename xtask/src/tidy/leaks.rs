@@ -26,7 +26,7 @@ const INDEX: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Looks for the words of this machine in all files.
 pub fn check(house: &House, sources: &Sources) -> Vec<Finding> {
-    let mut words = hosts_of_this_machine();
+    let mut words = sources_of_this_machine();
     words.extend(path_of(&house.root));
     let mut findings = Vec::new();
     for (path, text) in sources {
@@ -39,12 +39,12 @@ pub fn check(house: &House, sources: &Sources) -> Vec<Finding> {
 }
 
 /// The path, unless it is so short that it may stand for something else.
-fn path_of(root: &Path) -> Option<String> {
-    (root.components().count() > 2).then(|| root.display().to_string())
+fn path_of(path: &Path) -> Option<String> {
+    (path.is_absolute() && path.components().count() > 2).then(|| path.display().to_string())
 }
 
-/// Hosts in the settings of package tools.
-fn hosts_of_this_machine() -> BTreeSet<String> {
+/// Hosts and directories in the settings of package tools.
+fn sources_of_this_machine() -> BTreeSet<String> {
     let about_packages = |name: &str| {
         ["INDEX", "REGISTRY", "PROXY", "FIND_LINKS", "MIRROR"]
             .iter()
@@ -52,9 +52,10 @@ fn hosts_of_this_machine() -> BTreeSet<String> {
     };
     let variables = env::vars().filter(|(name, _)| about_packages(&name.to_uppercase()));
     let mut texts: Vec<_> = variables.map(|(_, value)| value).collect();
+    let paths: Vec<_> = texts.iter().filter_map(|value| path_of(Path::new(value))).collect();
     let cargo = env::var("CARGO_HOME").or_else(|_| env::var("HOME").map(|home| home + "/.cargo"));
     texts.extend(cargo.ok().and_then(|dir| fs::read_to_string(dir + "/config.toml").ok()));
-    texts.iter().flat_map(|text| hosts(text)).collect()
+    texts.iter().flat_map(|text| hosts(text)).chain(paths).collect()
 }
 
 /// The hosts of all addresses in a text, without the public ones.
@@ -105,6 +106,7 @@ mod tests {
     #[test]
     fn a_short_root_is_no_word_to_look_for() {
         assert_eq!(path_of(Path::new("/src")), None);
+        assert_eq!(path_of(Path::new("https://a.example.net/b")), None);
         assert_eq!(path_of(Path::new("/home/me/house")).as_deref(), Some("/home/me/house"));
     }
 }
