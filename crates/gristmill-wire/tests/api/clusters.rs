@@ -1,0 +1,177 @@
+//! Clusters: bodies in, and the answer of `GET /clusters/{cluster}`.
+
+use crate::{CLUSTER, specs, with};
+use gristmill_model::{AccountId, Timestamp, WorkerState, spec::Limits};
+use gristmill_wire::api::{
+    cluster::{ClusterParts, cluster_body},
+    parse_cluster, parse_modify_cluster,
+    responses::{Cluster, ClusterMetrics},
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The smallest valid cluster.
+fn a_cluster() -> Value {
+    json!({"Name": "pool", "ImageId": "img-ubuntu", "Groups": {"group1": {"DesiredVMCount": 2}}})
+}
+
+fn parts(spec: &gristmill_model::ClusterSpec) -> Cluster {
+    cluster_body(ClusterParts {
+        id: CLUSTER.parse().expect("legal"),
+        account: AccountId(1_234_567_890),
+        spec,
+        state: "Active",
+        created: Timestamp(1_478_013_902_837_728),
+        desired: &BTreeMap::new(),
+        actual: &[("group1".parse().expect("legal"), 1)].into(),
+        metrics: [WorkerState::Running, WorkerState::Pending].into_iter().collect(),
+        operation_logs: &["[2016-11-01T15:25:02.837728Z][group1] active".to_owned()],
+    })
+}
+
+#[test]
+fn malformed_clusters_have_their_codes() {
+    let group = |group: Value| json!({ "group1": group });
+    let table = [
+        ("Name", Value::Null, "MissingName"),
+        ("Name", json!("9lives"), "InvalidName"),
+        ("Description", json!("x".repeat(1001)), "InvalidDescription"),
+        ("ImageId", Value::Null, "MissingImageId"),
+        ("ImageId", json!("ubuntu"), "InvalidImageId"),
+        ("InstanceType", json!(4), "InvalidInstanceType"),
+        ("Groups", Value::Null, "MissingGroups"),
+        ("Groups", json!({}), "MissingGroups"),
+        ("Groups", json!([]), "InvalidGroups"),
+        ("Groups", group(json!([])), "InvalidGroups.group1"),
+        ("Groups", json!({"a b": {"DesiredVMCount": 1}}), "InvalidGroups"),
+        ("Groups", group(json!({})), "MissingDesiredVMCount"),
+        ("Groups", group(json!({"DesiredVMCount": -1})), "InvalidDesiredVMCount"),
+        ("Groups", group(json!({"DesiredVMCount": 65_537})), "InvalidDesiredVMCount"),
+        ("Groups", group(json!({"DesiredVMCount": "2"})), "InvalidDesiredVMCount"),
+        (
+            "Groups",
+            group(json!({"DesiredVMCount": 1, "SpotPriceLimit": 0.5})),
+            "InvalidSpotPriceLimit",
+        ),
+        (
+            "Groups",
+            group(json!({"DesiredVMCount": 1, "HostnamePrefix": "a.b"})),
+            "InvalidHostnamePrefix",
+        ),
+        ("UserData", json!({"a": {}}), "InvalidUserData"),
+        ("EnvVars", json!({"a=": "b"}), "InvalidEnvVars"),
+        ("Bootstrap", json!("a\0b"), "InvalidBootstrap"),
+        ("ScheduleType", json!("Pull"), "InvalidScheduleType"),
+        ("PasswordInherit", json!("no"), "InvalidPasswordInherit"),
+        ("Configs", json!({"Disks": {"SystemDisk": {"Size": 1}}}), "InvalidSystemDisk"),
+        ("Notification", json!({"Topic": {"Events": ["OnJobFailed"]}}), "InvalidNotification"),
+    ];
+    for (path, value, code) in table {
+        let body = with(a_cluster(), path, value.clone()).to_string();
+        let error = parse_cluster(body.as_bytes(), &Limits::default());
+        let error = error.expect_err(&format!("{path} = {value}"));
+        assert_eq!(error.code.to_string(), code, "{path} = {value}: {}", error.message);
+    }
+}
+
+#[test]
+fn no_image_is_needed_when_every_group_has_one() {
+    let groups = json!({"group1": {"DesiredVMCount": 0, "ImageId": "m-1"}});
+    let body = with(with(a_cluster(), "ImageId", Value::Null), "Groups", groups).to_string();
+    assert!(parse_cluster(body.as_bytes(), &Limits::default()).is_ok());
+}
+
+#[test]
+fn changes_that_say_nothing_change_nothing() {
+    for body in [
+        "{}",
+        r#"{"Groups":{}}"#,
+        r#"{"Groups":{"group":{}}}"#,
+        r#"{"Groups":{"group":null},"UserData":{},"EnvVars":null,"ImageId":"","Configs":{}}"#,
+        r#"{"InputMapping":{"oss://bucket/a/":"/a"},"Name":"1","Description":7}"#,
+    ] {
+        let change = parse_modify_cluster(body.as_bytes(), &Limits::default());
+        assert_eq!(change, Ok(Default::default()), "{body}");
+    }
+}
+
+#[test]
+fn sizes_are_changed_and_the_rest_is_named() {
+    let body = br#"{"Groups":{"a":{"DesiredVMCount":0},"b":{"DesiredVMCount":4,"InstanceType":"x",
+        "SpotStrategy":"SpotWithPriceLimit","SpotPriceLimit":0.6}},"UserData":{"k":"v"},
+        "Configs":{"Mounts":{}}}"#;
+    let change = parse_modify_cluster(body, &Limits::default()).expect("legal");
+    let desired: Vec<_> = change.desired.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+    assert_eq!(desired, [("a", 0), ("b", 4)]);
+    assert_eq!(
+        change.without_effect,
+        ["UserData", "Configs", "InstanceType", "SpotStrategy", "SpotPriceLimit"]
+    );
+    for (body, code) in [
+        (r#"{"Groups":[]}"#, "InvalidGroups"),
+        (r#"{"Groups":{"g":1}}"#, "InvalidGroups.g"),
+        (r#"{"Groups":{"g":{"DesiredVMCount":-1}}}"#, "InvalidDesiredVMCount"),
+        (r#"{"Groups":{"g":{"DesiredVMCount":1.5}}}"#, "InvalidDesiredVMCount"),
+        (r#"{"UserData":[]}"#, "InvalidUserData"),
+        ("[]", "InvalidHttpBody"),
+    ] {
+        let error = parse_modify_cluster(body.as_bytes(), &Limits::default());
+        assert_eq!(error.expect_err(body).code.to_string(), code, "{body}");
+    }
+}
+
+/// Every member of appendix A, with the types it has there.
+#[test]
+fn the_answer_has_every_member_of_the_reference() {
+    let spec = parse_cluster(a_cluster().to_string().as_bytes(), &Limits::default());
+    let body = serde_json::to_value(parts(&spec.expect("legal"))).expect("plain");
+    let wanted = json!({
+        "Id": CLUSTER, "Name": "pool", "OwnerId": 1_234_567_890, "Description": "",
+        "CreationTime": "2016-11-01T15:25:02.837728Z", "State": "Active", "ErrorCode": "",
+        "ImageId": "img-ubuntu", "InstanceType": "", "UserData": {}, "EnvVars": {},
+        "InputMapping": {}, "InputMappingConfig": {"Locale": "GBK", "Lock": false},
+        "WriteSupport": false, "Bootstrap": "", "ScheduleType": "", "SecurityGroup": "",
+        "SecurityGroups": [], "PasswordInherit": false, "DependencyIsvService": "",
+        "Notification": {"Topic": {"Name": "", "Endpoint": "", "Events": [], "UserData": "",
+            "UserTemplate": ""}},
+        "Configs": {"Disks": {}, "Networks": {"Classic": {}}, "Mounts": {"Entries": [],
+            "Locale": "GBK", "Lock": false, "CacheSupport": true, "CacheBlockSize": 262_144,
+            "CacheTotalSize": 536_870_912, "NAS": {"AccessGroup": [], "FileSystem": []},
+            "OSS": {}, "RefreshStrategy": "", "RefreshTopicName": "", "RefreshTimeOut": 0,
+            "NasMetaCache": false}},
+        "Groups": {"group1": {"DesiredVMCount": 2, "ActualVMCount": 1, "InstanceType": "",
+            "ResourceType": "OnDemand", "SpotStrategy": "", "SpotPriceLimit": 0.0, "ImageId": "",
+            "HostnamePrefix": "", "Mode": "", "Disks": {}}},
+        "Metrics": {"StartingCount": 0, "RunningCount": 1, "StoppingCount": 0, "StoppedCount": 0},
+        "OperationLogs": ["[2016-11-01T15:25:02.837728Z][group1] active"]});
+    assert_eq!(body, wanted);
+}
+
+#[test]
+fn pending_machines_are_in_no_count() {
+    use WorkerState::{Deleting, Pending, Running, Starting};
+    let metrics: ClusterMetrics =
+        [Pending, Starting, Running, Running, Deleting].into_iter().collect();
+    let counts = (metrics.starting_count, metrics.running_count, metrics.stopping_count);
+    assert_eq!((counts, metrics.stopped_count), ((1, 2, 1), 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..Default::default() })]
+
+    /// What `GET` shows can be sent to `POST`: a cluster can be made again from its description.
+    #[test]
+    fn an_answer_reads_back_as_the_cluster_it_describes(spec in specs::cluster()) {
+        let mut answer = parts(&spec);
+        for (name, group) in &spec.groups {
+            // Groups show the type they get from the cluster.
+            let group_answer = answer.groups.get_mut(name.as_str()).expect("every group is shown");
+            if group.instance_type.is_none() {
+                group_answer.instance_type.clear();
+            }
+        }
+        let body = serde_json::to_vec(&answer).expect("plain");
+        prop_assert_eq!(parse_cluster(&body, &Limits::default()), Ok(spec));
+    }
+}
