@@ -1,0 +1,149 @@
+//! What the local provider remembers of a worker on disk: `worker.json` in its directory.
+//!
+//! Written before the process is started and again when its number is known. A server that dies
+//! between the two finds the process by its command line, which names the worker's own
+//! configuration file.
+
+use crate::{ProviderError, process::Process};
+use gristmill_model::Generation;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+const RECORD: &str = "worker.json";
+const CONFIG: &str = "agent.json";
+const LOG: &str = "agent.log";
+
+/// The note about one worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    /// The generation that was asked for last.
+    pub generation: Generation,
+    /// Its process, once it is known.
+    pub process: Option<Process>,
+}
+
+/// The directory of one worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Home(pub PathBuf);
+
+impl Home {
+    /// The agent's configuration.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join(CONFIG)
+    }
+
+    /// Makes the directory for this user alone.
+    pub(crate) fn make(&self) -> Result<(), ProviderError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        made.map_err(state("make", &self.0))
+    }
+
+    /// `None`: there is no such worker.
+    pub(crate) fn read(&self) -> Result<Option<Record>, ProviderError> {
+        let path = self.0.join(RECORD);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map(Some).map_err(|e| state("read", &path)(e.into()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(state("read", &path)(error)),
+        }
+    }
+
+    /// Durable when it returns.
+    pub(crate) fn write(&self, record: &Record) -> Result<(), ProviderError> {
+        let bytes = serde_json::to_vec(record).expect("a record is plain data");
+        self.replace(RECORD, &bytes)
+    }
+
+    /// The configuration holds a token, so nobody else may read it.
+    pub(crate) fn write_config(&self, bytes: &[u8]) -> Result<(), ProviderError> {
+        self.replace(CONFIG, bytes)
+    }
+
+    /// Where the agent's words go.
+    pub(crate) fn log(&self) -> Result<File, ProviderError> {
+        let path = self.0.join(LOG);
+        let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        open.map_err(state("open", &path))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), ProviderError> {
+        let (path, next) = (self.0.join(name), self.0.join(format!("{name}.next")));
+        let write = || {
+            let mut file = OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&next)?;
+            file.write_all(bytes)?;
+            file.sync_data()?;
+            fs::rename(&next, &path)?;
+            File::open(&self.0)?.sync_all()
+        };
+        write().map_err(state("write", &path))
+    }
+
+    /// Removes what an earlier generation left, but not its log.
+    pub(crate) fn clear(&self) -> Result<(), ProviderError> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(state("list", &self.0))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(state("list", &self.0))?;
+            if entry.file_name() == LOG {
+                continue;
+            }
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => Self(path).remove()?,
+                _ => fs::remove_file(&path).map_err(state("remove", &path))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directory and everything in it, whatever the modes of what programs left.
+    pub(crate) fn remove(&self) -> Result<(), ProviderError> {
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                open_directories(&self.0)
+                    .and_then(|()| fs::remove_dir_all(&self.0))
+                    .map_err(state("remove", &self.0))
+            }
+            outcome => outcome.map_err(state("remove", &self.0)),
+        }
+    }
+}
+
+/// Gives every directory below `top` a mode in which its owner can empty it. Links are not
+/// followed.
+fn open_directories(top: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut left = vec![top.to_owned()];
+    while let Some(directory) = left.pop() {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                left.push(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn state(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ProviderError {
+    let path = path.to_owned();
+    move |source| ProviderError::State { what, path, source }
+}
