@@ -150,7 +150,12 @@ impl Words {
             .disable_help_flag(true)
             .disable_help_subcommand(true)
             .args_override_self(true)
-            .args(arguments.iter().map(|(name, help)| self.argument(name, *help)))
+            .args(
+                arguments
+                    .iter()
+                    .enumerate()
+                    .map(|(at, (name, help))| self.argument(name, *help).display_order(at)),
+            )
             .args(options.iter().map(|option| self.option(option)))
             .arg(
                 Arg::new("help")

@@ -80,7 +80,10 @@ impl Session {
         let answer = self.ask(question);
         drop(hidden);
         self.out.words("");
-        answer
+        match answer {
+            Ok(Some(line)) if line.contains(INTERRUPT) => Err(io::ErrorKind::Interrupted.into()),
+            answer => answer,
+        }
     }
 
     /// Asks before something is destroyed. Without a person, only `-y` is a yes.
@@ -102,15 +105,22 @@ impl Session {
     }
 }
 
-/// The terminal without echo, until dropped.
+/// Ctrl-C.
+const INTERRUPT: char = '\u{3}';
+
+/// The terminal without echo, until dropped. Ctrl-C ends the line instead of the process, which
+/// would leave the terminal silent.
 struct Hidden(Option<rustix::termios::Termios>);
 
 impl Hidden {
     fn begin() -> Self {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        use rustix::termios::{
+            LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr,
+        };
         let Ok(before) = tcgetattr(io::stdin()) else { return Self(None) };
         let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        silent.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT as u8;
         match tcsetattr(io::stdin(), OptionalActions::Flush, &silent) {
             Ok(()) => Self(Some(before)),
             Err(_) => Self(None),

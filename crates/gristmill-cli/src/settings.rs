@@ -72,6 +72,17 @@ pub enum SettingsError {
     },
 }
 
+impl SettingsError {
+    /// The same in words of both languages.
+    pub fn complaint(&self) -> Complaint {
+        match self {
+            Self::Read { path, .. } => m::CANNOT_READ.complain([("what", &path.display())]),
+            Self::Parse { path, .. } => m::CANNOT_PARSE.complain([("what", &path.display())]),
+            Self::Write { path, .. } => m::CANNOT_WRITE.complain([("what", &path.display())]),
+        }
+    }
+}
+
 impl Settings {
     /// Reads the file, if there is one, and the variables.
     pub fn load(environment: &Environment) -> Result<Self, SettingsError> {

@@ -5,8 +5,12 @@
 //! from [`MULTIPART_MIN`] on, at most [`PARTS_AT_ONCE`] at a time; downloads are written as they
 //! arrive, into a draft that takes the file's name only when it is complete.
 
-use crate::{client::Credentials, oss_path::OssPath, progress::Bar};
-use anyhow::Context;
+use crate::{
+    client::Credentials,
+    oss_path::OssPath,
+    progress::Bar,
+    words::{Tell, messages as m},
+};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use gristmill_model::Timestamp;
@@ -73,8 +77,7 @@ impl Store {
         content_type: Option<&str>,
         bar: &Bar,
     ) -> anyhow::Result<ObjectInfo> {
-        let read = || format!("could not read `{}`", local.display());
-        let size = tokio::fs::metadata(local).await.with_context(read)?.len();
+        let size = tokio::fs::metadata(local).await.tell(m::CANNOT_READ, local.display())?.len();
         let headers = content_type.map(|kind| ("content-type".to_owned(), kind.to_owned()));
         let options = PutOptions {
             headers: headers.into_iter().collect(),
@@ -84,7 +87,7 @@ impl Store {
         if size >= MULTIPART_MIN {
             return self.upload_parts(local, size, to, options, bar).await;
         }
-        let body = section(local, 0, size, bar).await.with_context(read)?;
+        let body = section(local, 0, size, bar).await.tell(m::CANNOT_READ, local.display())?;
         Ok(self.objects.put(&to.bucket, &to.key, options, body).await?)
     }
 
@@ -140,27 +143,26 @@ impl Store {
 
     /// Downloads an object into a file, which appears complete or not at all.
     pub async fn download(&self, from: &OssPath, local: &Path, bar: &Bar) -> anyhow::Result<u64> {
-        let write = || format!("could not write `{}`", local.display());
         let folder = local
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
         let mut object = self.objects.get(&from.bucket, &from.key, GetOptions::default()).await?;
-        tokio::fs::create_dir_all(folder).await.with_context(write)?;
-        let draft =
-            tempfile::Builder::new().prefix(".bcs-").tempfile_in(folder).with_context(write)?;
-        let mut file = File::from_std(draft.reopen().with_context(write)?);
+        tokio::fs::create_dir_all(folder).await.tell(m::CANNOT_WRITE, local.display())?;
+        let draft = tempfile::Builder::new()
+            .prefix(".bcs-")
+            .tempfile_in(folder)
+            .tell(m::CANNOT_WRITE, local.display())?;
+        let mut file = File::from_std(draft.reopen().tell(m::CANNOT_WRITE, local.display())?);
         let mut bytes = 0;
-        while let Some(chunk) =
-            object.body.try_next().await.with_context(|| format!("could not read {from}"))?
-        {
-            file.write_all(&chunk).await.with_context(write)?;
+        while let Some(chunk) = object.body.try_next().await.tell(m::CANNOT_READ, from)? {
+            file.write_all(&chunk).await.tell(m::CANNOT_WRITE, local.display())?;
             bytes += chunk.len() as u64;
             bar.add(chunk.len() as u64);
         }
-        file.flush().await.with_context(write)?;
-        ordinary_mode(draft.path()).with_context(write)?;
-        draft.persist(local).with_context(write)?;
+        file.flush().await.tell(m::CANNOT_WRITE, local.display())?;
+        ordinary_mode(draft.path()).tell(m::CANNOT_WRITE, local.display())?;
+        draft.persist(local).tell(m::CANNOT_WRITE, local.display())?;
         Ok(bytes)
     }
 

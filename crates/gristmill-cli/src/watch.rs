@@ -16,6 +16,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{collections::BTreeMap, time::Duration};
 use unicode_width::UnicodeWidthStr;
 
+/// How many looks in a row may find the service away before watching ends; with the client's own
+/// tries this outlasts the restart of a server.
+const LOOKS_LOST_MAX: u32 = 20;
 /// How long between two looks at first, and at most.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -47,8 +50,17 @@ impl<'a> Watch<'a> {
         let mut screen = Screen::new(out.live);
         let mut before = Seen::default();
         let mut pause = PAUSE_FIRST;
+        let mut lost = 0;
         loop {
-            let seen = self.look().await?;
+            let seen = match self.look().await {
+                Err(error) if error.is_transient() && lost < LOOKS_LOST_MAX => {
+                    lost += 1;
+                    tokio::time::sleep(PAUSE_MAX).await;
+                    continue;
+                }
+                looked => looked?,
+            };
+            lost = 0;
             let lines = changes(&before, &seen);
             pause = if lines.is_empty() { (pause * 3 / 2).min(PAUSE_MAX) } else { PAUSE_FIRST };
             screen.show(&seen, &lines, out);

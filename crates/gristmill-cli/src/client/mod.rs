@@ -76,6 +76,8 @@ pub(crate) fn http_client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
+        // As the official tool: a proxy for the web must not see signed requests to the service.
+        .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("gristmill-bcs/", env!("CARGO_PKG_VERSION")))
         .build()

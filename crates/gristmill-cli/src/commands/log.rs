@@ -12,7 +12,7 @@ mod follow;
 use super::{End, Outcome, number, required, text};
 use crate::{
     caches::Kind,
-    client::{Client, Instance},
+    client::{Client, ClientError, Instance},
     oss_path::OssPath,
     progress::Bar,
     session::Session,
@@ -71,14 +71,19 @@ pub(super) async fn log(words: &ArgMatches, session: &mut Session) -> Outcome {
     let folder = text(words, "dir_path").map(|folder| session.env.path(folder));
     let mut found = 0;
     for task in &tasks {
-        for instance in instances(&client, &job, task, instance).await? {
-            for source in sources(&job, task, &instance, wanted, mapped.get(task)) {
-                found += u64::from(match &folder {
-                    Some(folder) => download(&store, &source, folder, session).await?,
-                    None => print(&store, &source, session).await?,
-                });
+        let mut marker = Some(String::new());
+        while let Some(at) = marker {
+            let (page, next) = page(&client, &job, task, instance, &at).await?;
+            for instance in page {
+                for source in sources(&job, task, &instance, wanted, mapped.get(task)) {
+                    found += u64::from(match &folder {
+                        Some(folder) => download(&store, &source, folder, session).await?,
+                        None => print(&store, &source, session).await?,
+                    });
+                }
+                show_result(task, &instance, session);
             }
-            show_result(task, &instance, session);
+            marker = next;
         }
     }
     if found == 0 {
@@ -87,24 +92,17 @@ pub(super) async fn log(words: &ArgMatches, session: &mut Session) -> Outcome {
     Ok(End::Success)
 }
 
-async fn instances(
+/// The one instance asked for, or a page of all.
+async fn page(
     client: &Client,
     job: &str,
     task: &str,
     only: Option<u64>,
-) -> anyhow::Result<Vec<Instance>> {
-    if let Some(number) = only {
-        return Ok(vec![client.get_instance(job, task, number).await?]);
-    }
-    let mut all = Vec::new();
-    let mut marker = String::new();
-    loop {
-        let (page, next) = client.instances_page(job, task, None, &marker).await?;
-        all.extend(page);
-        match next {
-            Some(next) => marker = next,
-            None => return Ok(all),
-        }
+    marker: &str,
+) -> Result<(Vec<Instance>, Option<String>), ClientError> {
+    match only {
+        Some(number) => Ok((vec![client.get_instance(job, task, number).await?], None)),
+        None => client.instances_page(job, task, None, marker).await,
     }
 }
 

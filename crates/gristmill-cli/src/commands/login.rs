@@ -7,9 +7,8 @@ use crate::{
     oss_path::OssPath,
     session::Session,
     settings::masked,
-    words::messages as m,
+    words::{Tell, messages as m},
 };
-use anyhow::Context;
 use clap::ArgMatches;
 use serde_json::{Map, Value, json};
 
@@ -39,10 +38,7 @@ pub(super) async fn login(words: &ArgMatches, session: &mut Session) -> Outcome 
         }
     }
     let client = session.client()?;
-    client
-        .ping()
-        .await
-        .map_err(|error| anyhow::Error::from(error).context(session.word(m::LOGIN_FAILED)))?;
+    client.ping().await.tell(m::LOGIN_FAILED, "")?;
     remember_types(&client.available().await.unwrap_or_default(), session)?;
     for (key, value) in DEFAULTS {
         if session.settings.get(key).is_none() {
@@ -74,7 +70,7 @@ fn remember_types(available: &Available, session: &Session) -> anyhow::Result<()
     let path = session.env.config_dir.join("clicache_ecs_instancetypes.json");
     crate::settings::private_folder(&session.env.config_dir)
         .and_then(|()| std::fs::write(&path, Value::Object(types).to_string()))
-        .with_context(|| format!("could not write `{}`", path.display()))
+        .tell(m::CANNOT_WRITE, path.display())
 }
 
 /// A default path that cannot be listed is worth a warning, not a failure: it may be made later.
@@ -115,10 +111,7 @@ pub(super) async fn config(words: &ArgMatches, session: &mut Session) -> Outcome
     let names = |key: &str| changes.iter().any(|(changed, _)| *changed == key);
     if names("region") && session.settings.credentials().is_ok() {
         let client: Client = session.client()?;
-        client
-            .ping()
-            .await
-            .map_err(|error| anyhow::Error::from(error).context(session.word(m::LOGIN_FAILED)))?;
+        client.ping().await.tell(m::LOGIN_FAILED, "")?;
     }
     session.settings.save()?;
     if (names("osspath") || names("oss_endpoint")) && session.settings.oss_credentials().is_ok() {

@@ -22,10 +22,12 @@ use crate::{
     grammar,
     output::Output,
     session::Session,
-    settings::Settings,
-    words::{Complaint, Language, messages as m},
+    settings::{Settings, SettingsError},
+    submit::pack::PackError,
+    words::{Complaint, Language, Trouble, messages as m},
 };
 use clap::{ArgMatches, error::ErrorKind};
+use gristmill_objects::ObjectError;
 use std::{io, str::FromStr};
 
 const FAILURE: u8 = 1;
@@ -166,19 +168,44 @@ fn usage_text(error: &clap::Error, language: Language) -> String {
 fn describe_error(error: &anyhow::Error, language: Language) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let part = if let Some(complaint) = cause.downcast_ref::<Complaint>() {
-            complaint.say(language)
-        } else if let Some(refused) = cause.downcast_ref::<ClientError>() {
-            refused.say(language)
-        } else {
-            cause.to_string()
-        };
+        let part = in_language(cause, language);
         // Transparent wrappers say the same thing twice.
         if parts.last() != Some(&part) {
             parts.push(part);
         }
     }
     m::ERROR.fill(language, &[("text", &parts.join(": "))])
+}
+
+/// One link of the chain: what we know how to say, else as it says itself.
+fn in_language(cause: &(dyn std::error::Error + 'static), language: Language) -> String {
+    if let Some(complaint) = cause.downcast_ref::<Complaint>() {
+        return complaint.say(language);
+    }
+    if let Some(trouble) = cause.downcast_ref::<Trouble>() {
+        return trouble.complaint.say(language);
+    }
+    if let Some(refused) = cause.downcast_ref::<ClientError>() {
+        return refused.say(language);
+    }
+    if let Some(settings) = cause.downcast_ref::<SettingsError>() {
+        return settings.complaint().say(language);
+    }
+    if let Some(complaint) = cause.downcast_ref::<PackError>().and_then(PackError::complaint) {
+        return complaint.say(language);
+    }
+    match cause.downcast_ref::<ObjectError>() {
+        Some(ObjectError::NoSuchBucket { bucket }) => {
+            m::NO_BUCKET.complain([("bucket", bucket)]).say(language)
+        }
+        Some(ObjectError::NoSuchKey { bucket, key }) => {
+            m::NO_OBJECT.complain([("bucket", bucket), ("key", key)]).say(language)
+        }
+        Some(ObjectError::Denied { bucket, key, message }) => {
+            m::DENIED.complain([("bucket", bucket), ("key", key), ("why", message)]).say(language)
+        }
+        _ => cause.to_string(),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

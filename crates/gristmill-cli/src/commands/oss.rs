@@ -1,8 +1,11 @@
 //! `bcs oss`: list, show, upload, download, delete, make buckets.
 
 use super::{End, Outcome, number, required, text};
-use crate::{progress::Bar, session::Session, words::messages as m};
-use anyhow::Context;
+use crate::{
+    progress::Bar,
+    session::Session,
+    words::{Tell, messages as m},
+};
 use clap::ArgMatches;
 use futures::TryStreamExt;
 use std::path::{Component, Path, PathBuf};
@@ -72,9 +75,7 @@ async fn cat(words: &ArgMatches, session: &mut Session) -> Outcome {
     for written in words.get_many::<String>("path").expect("the grammar requires it") {
         let path = session.oss_path(written)?;
         let mut body = store.open(&path, range.clone()).await?;
-        while let Some(chunk) =
-            body.try_next().await.with_context(|| format!("could not read {path}"))?
-        {
+        while let Some(chunk) = body.try_next().await.tell(m::CANNOT_READ, &path)? {
             session.out.raw(&chunk)?;
         }
     }
@@ -102,9 +103,7 @@ async fn upload(words: &ArgMatches, session: &mut Session) -> Outcome {
         let below = name
             .filter(|_| !written.ends_with('/'))
             .map_or_else(String::new, |name| format!("{name}/"));
-        for relative in
-            files_below(&local).with_context(|| format!("could not read `{}`", local.display()))?
-        {
+        for relative in files_below(&local).tell(m::CANNOT_READ, local.display())? {
             let key = format!("{}{below}{}", folder.key, relative.to_string_lossy());
             files.push((local.join(&relative), to.with_key(key)));
         }
@@ -118,12 +117,11 @@ async fn upload(words: &ArgMatches, session: &mut Session) -> Outcome {
     }
     let store = session.store()?;
     for (from, to) in files {
-        let size =
-            from.metadata().with_context(|| format!("could not read `{}`", from.display()))?.len();
+        let size = from.metadata().tell(m::CANNOT_READ, from.display())?.len();
         let bar = Bar::bytes(to.base_name(), size, session.out.bars);
         let sent = store.upload(&from, &to, None, &bar).await;
         bar.clear();
-        sent.with_context(|| format!("could not upload to {to}"))?;
+        sent.tell(m::CANNOT_UPLOAD, &to)?;
         session.say(m::UPLOADED, &[("from", &from.display().to_string()), ("to", &to.to_string())]);
     }
     Ok(End::Success)
@@ -174,7 +172,7 @@ async fn download(words: &ArgMatches, session: &mut Session) -> Outcome {
         let bar = Bar::bytes(from.base_name(), size, session.out.bars);
         let done = store.download(&from, &to, &bar).await;
         bar.clear();
-        done.with_context(|| format!("could not download {from}"))?;
+        done.tell(m::CANNOT_DOWNLOAD, &from)?;
         session
             .say(m::DOWNLOADED, &[("from", &from.to_string()), ("to", &to.display().to_string())]);
     }

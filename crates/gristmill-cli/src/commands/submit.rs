@@ -8,9 +8,8 @@ use crate::{
     progress::Bar,
     session::Session,
     submit::{Defaults, Options, Package, Plan, Written, describe, job_cfg::JobCfg, pack::pack},
-    words::messages as m,
+    words::{Tell, messages as m},
 };
-use anyhow::Context;
 use clap::ArgMatches;
 use serde_json::Value;
 
@@ -87,7 +86,7 @@ fn options(words: &ArgMatches, session: &Session) -> anyhow::Result<Options> {
 
 fn read(file: &str, session: &Session) -> anyhow::Result<Vec<u8>> {
     let path = session.env.path(file);
-    std::fs::read(&path).with_context(|| format!("could not read `{}`", path.display()))
+    std::fs::read(&path).tell(m::CANNOT_READ, path.display())
 }
 
 /// As the official tool prints it: four spaces per level.
@@ -115,7 +114,8 @@ async fn upload(package: &Package, session: &mut Session) -> anyhow::Result<()> 
     session.say(m::PACKING, &[("what", &package.text)]);
     let (text, directory) = (package.text.clone(), session.env.directory.clone());
     let packed = tokio::task::spawn_blocking(move || pack(&text, &directory, |_| ())).await??;
-    let size = packed.file.as_file().metadata().context("could not read the archive")?.len();
+    let size =
+        packed.file.as_file().metadata().tell(m::CANNOT_READ, session.word(m::ARCHIVE))?.len();
     let counts = [("files", packed.files.to_string()), ("bytes", size.to_string())];
     session.say(m::PACKED, &[("files", &counts[0].1), ("bytes", &counts[1].1)]);
     let bar = Bar::bytes("worker.tar.gz", size, session.out.bars);
@@ -123,7 +123,7 @@ async fn upload(package: &Package, session: &mut Session) -> anyhow::Result<()> 
     let sent =
         session.store()?.upload(packed.file.path(), &to, Some("application/x-tar"), &bar).await;
     bar.clear();
-    sent.with_context(|| format!("could not upload to {to}"))?;
+    sent.tell(m::CANNOT_UPLOAD, &to)?;
     session.say(m::UPLOADED, &[("from", "worker.tar.gz"), ("to", &package.object)]);
     Ok(())
 }

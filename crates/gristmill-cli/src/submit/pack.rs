@@ -45,6 +45,17 @@ pub enum PackError {
     Write(#[source] io::Error),
 }
 
+impl PackError {
+    /// The same in words of both languages, unless it is said by its source.
+    pub fn complaint(&self) -> Option<Complaint> {
+        match self {
+            Self::Input(complaint) => Some(complaint.clone()),
+            Self::Read { path, .. } => Some(m::CANNOT_READ.complain([("what", &path.display())])),
+            Self::Write(_) => Some(m::CANNOT_WRITE.complain([("what", &"worker.tar.gz")])),
+        }
+    }
+}
+
 /// Packs what `text` names, relative to `directory`. `seen` hears of every file added.
 pub fn pack(text: &str, directory: &Path, mut seen: impl FnMut(&str)) -> Result<Packed, PackError> {
     let entries = entries(text, directory)?;

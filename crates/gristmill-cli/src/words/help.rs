@@ -4,7 +4,7 @@ use super::{Text, table};
 
 table! {
     ABOUT { "The command line of the batch computing service." "批量计算服务的命令行工具。" }
-    USAGE { "Usage:" "用法：" }
+    USAGE { "Usage:" "用法:" }
     COMMANDS { "Commands" "命令" }
     ARGUMENTS { "Arguments" "参数" }
     OPTIONS { "Options" "选项" }

@@ -22,6 +22,15 @@ table! {
     NO_OSSPATH { "no osspath is set: `bcs set -o oss://bucket/prefix/`, or BCS_OSSPATH" "没有设置 osspath：请执行 `bcs set -o oss://bucket/prefix/`，或设置 BCS_OSSPATH" }
     NOT_LOGGED_IN { "no access key: log in with `bcs login <region>`, or set BCS_ACCESS_KEY_ID and BCS_ACCESS_KEY_SECRET" "没有访问密钥：请先执行 `bcs login <region>`，或设置 BCS_ACCESS_KEY_ID 和 BCS_ACCESS_KEY_SECRET" }
     KEY_NEEDED { "an access key id and secret are needed" "需要 AccessKey ID 和 Secret" }
+    CANNOT_READ { "could not read `{what}`" "无法读取 `{what}`" }
+    CANNOT_WRITE { "could not write `{what}`" "无法写入 `{what}`" }
+    CANNOT_PARSE { "`{what}` is not a settings file" "`{what}` 不是有效的设置文件" }
+    CANNOT_UPLOAD { "could not upload to {what}" "无法上传到 {what}" }
+    CANNOT_DOWNLOAD { "could not download {what}" "无法下载 {what}" }
+    ARCHIVE { "the archive" "打包文件" }
+    NO_BUCKET { "there is no bucket `{bucket}`" "没有名为 `{bucket}` 的 bucket" }
+    NO_OBJECT { "there is no object oss://{bucket}/{key}" "没有对象 oss://{bucket}/{key}" }
+    DENIED { "access to oss://{bucket}/{key} is denied: {why}" "无权访问 oss://{bucket}/{key}：{why}" }
     LOGIN_FAILED { "the service did not accept these settings" "服务端没有接受这些设置" }
     LOGIN_DONE { "login success" "登录成功" }
     LOGOUT_DONE { "logout success" "已退出登录" }

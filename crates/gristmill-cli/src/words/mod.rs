@@ -104,6 +104,41 @@ impl fmt::Display for Complaint {
 
 impl std::error::Error for Complaint {}
 
+/// What was being tried when something else went wrong, to be said in a language chosen later.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What was being tried.
+    pub complaint: Complaint,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.complaint.fmt(f)
+    }
+}
+
+impl std::error::Error for Trouble {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.source.as_ref())
+    }
+}
+
+/// Tells what was being tried.
+pub trait Tell<T> {
+    /// On failure: `text`, with `what` as its `{what}`, before the cause.
+    fn tell(self, text: Text, what: impl fmt::Display) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Tell<T> for Result<T, E> {
+    fn tell(self, text: Text, what: impl fmt::Display) -> anyhow::Result<T> {
+        self.map_err(|error| {
+            let complaint = text.complain([("what", &what)]);
+            Trouble { complaint, source: error.into() }.into()
+        })
+    }
+}
+
 /// Writes a table of texts: constants by name, and `ALL` for the tests.
 macro_rules! table {
     ($($name:ident { $en:literal $zh:literal })*) => {
