@@ -13,7 +13,6 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -74,7 +73,9 @@ impl Process {
         if self.group_ends(FOLLOWERS_WAIT_MAX).await? {
             return Ok(true);
         }
-        if let Some(group) = Pid::from_raw(self.pid).filter(|_| self.group_is_ours().unwrap_or(false)) {
+        if let Some(group) =
+            Pid::from_raw(self.pid).filter(|_| self.group_is_ours().unwrap_or(false))
+        {
             let _ = kill_process_group(group, Signal::KILL); // it may have just ended
         }
         self.group_ends(KILL_WAIT_MAX).await
@@ -84,7 +85,7 @@ impl Process {
     async fn group_ends(&self, patience: Duration) -> io::Result<bool> {
         let Some(group) = Pid::from_raw(self.pid) else { return Ok(true) };
         let started = Instant::now();
-        while self.group_is_ours()? && test_kill_process_group(group) != Err(Errno::SRCH) {
+        while self.group_is_ours()? && group_lives(group)? {
             if started.elapsed() >= patience {
                 return Ok(false);
             }
@@ -126,10 +127,8 @@ impl Process {
 
 /// A running process of this user that was started with these words next to each other.
 pub(crate) fn find(words: &[&[u8]]) -> io::Result<Option<Process>> {
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
-        let Ok(line) = fs::read(Path::new("/proc").join(&name).join("cmdline")) else { continue };
+    for pid in numbers()? {
+        let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
         let line: Vec<&[u8]> = line.split(|b| *b == 0).collect();
         if line.windows(words.len()).any(|w| w == words) {
             let found = Process::of(pid)?;
@@ -151,8 +150,32 @@ pub(crate) fn in_own_session(command: &mut std::process::Command) {
     unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
 }
 
+/// Whether a member of the group still runs. Those that ended and wait to be collected, which
+/// may take their new parent a while, do not count.
+fn group_lives(group: Pid) -> io::Result<bool> {
+    if test_kill_process_group(group) == Err(Errno::SRCH) {
+        return Ok(false);
+    }
+    for pid in numbers()? {
+        if stat(pid)?.is_some_and(|s| s.group == group.as_raw_nonzero().get() && !s.ended) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The numbers of all processes.
+fn numbers() -> io::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        numbers.extend(entry?.file_name().to_str().and_then(|n| n.parse::<i32>().ok()));
+    }
+    Ok(numbers)
+}
+
 struct Stat {
     ended: bool,
+    group: i32,
     start_ticks: u64,
 }
 
@@ -170,11 +193,14 @@ fn stat(pid: i32) -> io::Result<Option<Stat>> {
 
 /// The program's name stands in brackets and may hold anything, brackets included.
 fn parse_stat(line: &str) -> Option<Stat> {
-    const START_TIME: usize = 22 - 3; // proc(5) counts from 1; the state is field 3
+    // proc(5) counts from 1; the state is field 3.
+    const GROUP: usize = 5 - 3;
+    const START_TIME: usize = 22 - 3;
     let (_, rest) = line.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let ended = matches!(*fields.first()?, "Z" | "X");
-    Some(Stat { ended, start_ticks: fields.get(START_TIME)?.parse().ok()? })
+    let group = fields.get(GROUP)?.parse().ok()?;
+    Some(Stat { ended, group, start_ticks: fields.get(START_TIME)?.parse().ok()? })
 }
 
 fn boot() -> io::Result<String> {
@@ -201,7 +227,7 @@ mod tests {
     fn names_with_brackets_and_blanks_do_not_confuse() {
         let line = "7 (a) R (b c) S 1 7 7 0 -1 4 1 0 0 0 1 2 0 0 20 0 1 0 4242 1 1";
         let stat = parse_stat(line).expect("it is well formed");
-        assert_eq!((stat.ended, stat.start_ticks), (false, 4242));
+        assert_eq!((stat.ended, stat.group, stat.start_ticks), (false, 7, 4242));
         assert!(parse_stat("7 (a) Z 1").is_none());
     }
 }
