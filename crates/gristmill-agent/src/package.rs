@@ -32,7 +32,7 @@ pub async fn fetch(
     let unpacked = tokio::task::spawn_blocking(move || {
         let reader = io::BufReader::new(File::open(&archive)?);
         let limits = PackageLimits::default();
-        Ok::<_, io::Error>(package::unpack(reader, &workdir, &limits, Some(identity)))
+        Ok::<_, io::Error>(package::unpack(reader, &workdir, identity, &limits))
     });
     let unpacked = unpacked
         .await

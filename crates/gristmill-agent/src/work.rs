@@ -116,7 +116,9 @@ impl Place {
         let directory = RunDirectory::make(&self.config.directory, run.run, self.owner)
             .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no directory for the run", format!("{error:#}")))?;
         let opening = self.opening(&task);
-        let remote = Remote::new(remote_store(&opening), Patience::default(), run.run);
+        let store = remote_store(&opening)
+            .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no object store", chain(&error)))?;
+        let remote = Remote::new(store, Patience::default(), run.run);
         let prepared = unless_cancelled(&mut begun.cancelled, self.prepare(&task, &directory, &opening, &remote, notes)).await;
         let (inputs, mounts) = prepared??;
         let sandbox = self.sandbox(run.run, &directory, mounts);

@@ -15,6 +15,7 @@ pub mod disk;
 mod fold;
 mod local;
 pub mod memory;
+pub mod remote;
 mod rules;
 
 pub use digest::{Digest, Sum};
