@@ -5,7 +5,7 @@ use crate::{
     api::{
         BODY_BYTES_MAX,
         configs::{ConfigsBody, configs},
-        describe::{self, Price},
+        describe::{ConfigsView, DisksView, NotificationView, Price, tree},
         read::{Kept, Member, Object, Shape, Texts, parse_body},
         responses::{Cluster, ClusterMetrics, Group, InputMappingConfig},
         shared::{
@@ -275,7 +275,7 @@ pub fn cluster_body(parts: ClusterParts<'_>) -> Cluster {
         let actual = parts.actual.get(name).copied().unwrap_or(0);
         (name.to_string(), group_body(spec, group, desired, actual))
     });
-    let text =
+    let echoed =
         |name: &str| spec.extra.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     Cluster {
         id: parts.id.to_string(),
@@ -285,25 +285,30 @@ pub fn cluster_body(parts: ClusterParts<'_>) -> Cluster {
         creation_time: parts.created.into(),
         state: parts.state.to_owned(),
         error_code: String::new(),
-        image_id: describe::image(spec.image.as_ref()),
-        instance_type: describe::instance_type(spec.instance_type.as_ref()),
+        image_id: text(spec.image.as_ref()),
+        instance_type: text(spec.instance_type.as_ref()),
         user_data: spec.user_data.clone(),
         env_vars: spec.env.clone(),
         input_mapping: BTreeMap::new(),
         input_mapping_config: InputMappingConfig::default(),
         write_support: false,
         bootstrap: spec.bootstrap.clone(),
-        schedule_type: text("ScheduleType"),
+        schedule_type: echoed("ScheduleType"),
         security_group: String::new(),
         security_groups: Vec::new(),
-        notification: describe::notification(spec.notification.as_ref()),
-        configs: describe::configs(&spec.configs),
+        notification: tree(&NotificationView::of(spec.notification.as_ref())),
+        configs: tree(&ConfigsView::of(&spec.configs)),
         groups: groups.collect(),
         metrics: parts.metrics,
         operation_logs: parts.operation_logs.to_vec(),
         password_inherit: spec.extra.contains_key("PasswordInherit"),
-        dependency_isv_service: text("DependencyIsvService"),
+        dependency_isv_service: echoed("DependencyIsvService"),
     }
+}
+
+/// What is there as text, or the empty text.
+fn text(value: Option<&impl ToString>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
 }
 
 fn group_body(spec: &ClusterSpec, group: &GroupSpec, desired: u32, actual: u32) -> Group {
@@ -312,13 +317,13 @@ fn group_body(spec: &ClusterSpec, group: &GroupSpec, desired: u32, actual: u32) 
     Group {
         desired_vm_count: desired,
         actual_vm_count: actual,
-        instance_type: describe::instance_type(kind),
+        instance_type: text(kind),
         resource_type: resource_type.to_owned(),
         spot_strategy: spot_strategy.to_owned(),
         spot_price_limit,
-        image_id: describe::image(group.image.as_ref()),
+        image_id: text(group.image.as_ref()),
         hostname_prefix: group.host_name_prefix.clone(),
         mode: group.mode.clone(),
-        disks: describe::disks(&spec.configs),
+        disks: tree(&DisksView::of(&spec.configs)),
     }
 }

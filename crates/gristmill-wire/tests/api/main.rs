@@ -7,6 +7,7 @@ mod jobs_large;
 mod jobs_malformed;
 mod jobs_read;
 mod jobs_round_trip;
+mod requests;
 mod specs;
 
 use gristmill_model::{JobSpec, spec::Limits};
