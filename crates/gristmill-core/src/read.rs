@@ -119,6 +119,11 @@ impl World {
         self.clusters.get(&id).map(Arc::as_ref)
     }
 
+    /// All clusters, by id.
+    pub fn all_clusters(&self) -> impl Iterator<Item = &Cluster> {
+        self.clusters.values().map(Arc::as_ref)
+    }
+
     /// The clusters of an account after `after`, by id.
     pub fn clusters_of(
         &self,

@@ -220,11 +220,11 @@ impl Stage {
         let (name_of, groups) = (name.parse().expect("a name"), groups.collect());
         let spec = Arc::new(ClusterSpec { name: name_of, groups, ..a_cluster() });
         let token = read_token(token);
-        if let Some(Answer::Cluster(id)) = self.input(Input::CreateCluster { account, spec, token })
+        let answer = self.input(Input::CreateCluster { account, spec, token });
+        if let Some(Answer::Cluster(id)) = answer
+            && let Some(before) = self.clusters.insert(name.to_owned(), id)
         {
-            if let Some(before) = self.clusters.insert(name.to_owned(), id) {
-                self.say(if before == id { "the same cluster" } else { "another cluster" });
-            }
+            self.say(if before == id { "the same cluster" } else { "another cluster" });
         }
     }
 
@@ -255,10 +255,11 @@ impl Stage {
             }
         }
         let spec = Arc::new(spec);
-        if let Some(Answer::Job(id)) = self.input(Input::SubmitJob { account, spec, token }) {
-            if let Some(before) = self.jobs.insert(name.to_owned(), id) {
-                self.say(if before == id { "the same job" } else { "another job" });
-            }
+        let answer = self.input(Input::SubmitJob { account, spec, token });
+        if let Some(Answer::Job(id)) = answer
+            && let Some(before) = self.jobs.insert(name.to_owned(), id)
+        {
+            self.say(if before == id { "the same job" } else { "another job" });
         }
     }
 

@@ -1,0 +1,757 @@
+//! The loop of a simulated world: messages with a virtual time, handled one by one.
+//!
+//! A message is something that arrives: an input at the server, an assignment at an agent, an
+//! effect at the provider. What a fault does is always to messages: delay, drop, repeat,
+//! reorder between machines. Within one connection order is kept, as in the real protocol,
+//! except for late copies of reports.
+//!
+//! Start at [`Stage::handle`].
+
+use crate::{
+    Failure, Plant, Setup, Trace,
+    chance::Chance,
+    machines::{Held, Machine, MachineId, Outcome, Provider, outcome},
+    referee::Referee,
+    region::Region,
+    users,
+};
+use gristmill_core::{Cluster, Decision, Options, World, plan};
+use gristmill_model::{
+    Answer, ClusterId, Effect, Event, Generation, Input, JobId, Placement, Refusal, RunId,
+    RunOutcome, RunReport, Seconds, Timestamp, WorkerId, WorkerState, spec::Limits,
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+/// How long the server waits for a word of a machine.
+const PATIENCE: Seconds = Seconds(30);
+/// How often the hands repeat what should be and look at what is.
+const SWEEP: Seconds = Seconds(10);
+/// After the faults stopped, everything must have ended within so many messages.
+const DRAIN_STEPS_MAX: u64 = 30_000;
+const LAST_EVENTS_MAX: usize = 30;
+const PUT_BACK_MAX: u32 = 4;
+
+/// Something that arrives.
+enum Message {
+    /// An input at the server.
+    Input(Input, Sender),
+    /// The server tells an agent exactly what it is to hold.
+    Assign(MachineId, u32, Vec<RunId>),
+    /// The server has made these reports durable.
+    Acknowledge(MachineId, u32, Vec<RunId>),
+    /// A run on a machine goes on.
+    Progress(MachineId, RunId),
+    /// A machine calls.
+    Call(MachineId),
+    /// The provider is asked.
+    Effect(Effect),
+    /// The hands look around.
+    Sweep,
+    /// The server plans.
+    Plan,
+    /// A user wants something.
+    Wish,
+    /// Something goes wrong.
+    Fault,
+}
+
+/// Who waits for the answer.
+#[derive(Clone)]
+enum Sender {
+    Nobody,
+    /// A connection of an agent.
+    Agent(MachineId, u32),
+    /// A user, and how often the request was sent before.
+    User(u32),
+    /// A liar; nothing may come of it.
+    Liar,
+}
+
+struct Stage {
+    chance: Chance,
+    now: Timestamp,
+    queue: BTreeMap<(Timestamp, u64), Message>,
+    queued: u64,
+    region: Region,
+    provider: Provider,
+    referee: Referee,
+    acknowledged: Vec<JobId>,
+    /// An older world, for plans that come late.
+    old_world: World,
+    planning: bool,
+    /// When each machine was last known to be connected.
+    heard: BTreeMap<MachineId, Timestamp>,
+    faults: bool,
+    wishes: u64,
+    plant: Option<Plant>,
+    trace: Trace,
+    last_events: VecDeque<Event>,
+}
+
+/// Runs one simulation.
+pub fn run(setup: Setup) -> Result<Trace, Failure> {
+    let mut stage = Stage::new(&setup);
+    let ran = catch_unwind(AssertUnwindSafe(|| stage.run(setup.steps)));
+    let outcome = ran.unwrap_or_else(|panic| Err(words(panic.as_ref())));
+    outcome.map_err(|what| Failure {
+        seed: setup.seed,
+        step: stage.trace.steps,
+        what,
+        last_events: stage.last_events.iter().cloned().collect(),
+    })?;
+    Ok(stage.trace)
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    format!("panic: {}", text.unwrap_or_default())
+}
+
+/// Mixes bytes into a hash (FNV-1a).
+pub fn mix(hash: u64, bytes: &[u8]) -> u64 {
+    let start = if hash == 0 { 0xcbf2_9ce4_8422_2325 } else { hash };
+    bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+impl Stage {
+    fn new(setup: &Setup) -> Self {
+        let mut chance = Chance::new(setup.seed);
+        let options = options(&mut chance);
+        let region = Region::new(options, chance.seed(), setup.plant);
+        let old_world = region.world.clone();
+        let mut stage = Self {
+            chance,
+            now: Timestamp(1_700_000_000_000_000),
+            queue: BTreeMap::new(),
+            queued: 0,
+            region,
+            provider: Provider::default(),
+            referee: Referee::new(PUT_BACK_MAX),
+            acknowledged: Vec::new(),
+            old_world,
+            planning: false,
+            heard: BTreeMap::new(),
+            faults: true,
+            wishes: 0,
+            plant: setup.plant,
+            trace: Trace::default(),
+            last_events: VecDeque::new(),
+        };
+        stage.after_millis(0, Message::Wish);
+        stage.after_millis(1, Message::Sweep);
+        stage.after_millis(2_000, Message::Fault);
+        stage
+    }
+
+    fn run(&mut self, steps: u32) -> Result<(), String> {
+        while self.trace.steps < u64::from(steps) {
+            self.step()?;
+        }
+        self.faults = false;
+        let bound = self.trace.steps + DRAIN_STEPS_MAX;
+        while !self.is_over() {
+            if self.trace.steps > bound {
+                return Err(self.what_hangs());
+            }
+            self.step()?;
+        }
+        self.restart()?;
+        self.trace.results = self.region.results.len() as u64;
+        self.referee.check_results(&self.region)
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.trace.steps += 1;
+        let next = self.queue.first_key_value().map(|(key, _)| key.0);
+        let due = self.region.world.next_deadline();
+        match (next, due) {
+            (Some(next), Some(due)) if due <= next => self.tick(due),
+            (None, Some(due)) => self.tick(due),
+            _ => {
+                let ((at, _), message) = self.queue.pop_first().ok_or("nothing is left to do")?;
+                self.now = self.now.max(at);
+                self.handle(message)
+            }
+        }
+    }
+
+    fn tick(&mut self, due: Timestamp) -> Result<(), String> {
+        self.now = self.now.max(due);
+        self.input(Input::Tick, Sender::Nobody)
+    }
+
+    fn handle(&mut self, message: Message) -> Result<(), String> {
+        match message {
+            Message::Input(input, sender) => self.input(input, sender)?,
+            Message::Assign(id, session, runs) => self.on_assign(id, session, &runs),
+            Message::Acknowledge(id, session, runs) => self.on_acknowledge(id, session, &runs),
+            Message::Progress(id, run) => self.on_progress(id, run),
+            Message::Call(id) => self.on_call(id),
+            Message::Effect(effect) => self.on_effect(&effect),
+            Message::Sweep => self.on_sweep()?,
+            Message::Plan => self.on_plan(),
+            Message::Wish => self.on_wish(),
+            Message::Fault => self.on_fault()?,
+        }
+        Ok(())
+    }
+
+    // The server.
+
+    /// Decides, commits, answers; sometimes the commit fails and the draft is dropped.
+    fn input(&mut self, input: Input, sender: Sender) -> Result<(), String> {
+        if let Sender::Agent(id, session) = sender
+            && self.machine(id, session).is_none()
+        {
+            return Ok(()); // the connection broke before it was read
+        }
+        let (draft, decided) = self.region.draft(&input, self.now);
+        let decision = match decided {
+            Ok(decision) => decision,
+            Err(refusal) => return self.on_refused(&input, &refusal),
+        };
+        if matches!(sender, Sender::Liar) && !decision.events.is_empty() {
+            return Err(format!("a lie was believed: {input:?}"));
+        }
+        if self.faults && !decision.events.is_empty() && self.chance.one_in(60) {
+            return self.drop_draft(input, sender, &decision);
+        }
+        self.region.commit(&input, draft, &decision);
+        self.see(&decision)?;
+        self.spread(&decision);
+        self.answer(&input, sender, &decision);
+        Ok(())
+    }
+
+    fn on_refused(&mut self, input: &Input, refusal: &Refusal) -> Result<(), String> {
+        let by_machine = matches!(input, Input::WorkerCalled { .. } | Input::WorkerReported { .. });
+        match refusal {
+            _ if by_machine => Err(format!("a machine was refused: {refusal}")),
+            Refusal::TokenMismatch => Err("the same token with the same body".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The disk is full: nothing has happened; who asked, asks again.
+    fn drop_draft(
+        &mut self,
+        input: Input,
+        sender: Sender,
+        decision: &Decision,
+    ) -> Result<(), String> {
+        if self.plant == Some(Plant::AnswerEarly) {
+            self.answer(&input, sender, decision);
+            return Ok(());
+        }
+        match sender {
+            Sender::Agent(id, _) => self.break_connection(id),
+            Sender::User(sent) if sent < 5 => {
+                self.after_millis(2_000, Message::Input(input, Sender::User(sent + 1)));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, decision: &Decision) -> Result<(), String> {
+        for event in &decision.events {
+            self.trace.events += 1;
+            let text = format!("{event:?}");
+            self.trace.digest = mix(self.trace.digest, text.as_bytes());
+            if self.last_events.len() == LAST_EVENTS_MAX {
+                self.last_events.pop_front();
+            }
+            self.last_events.push_back(event.clone());
+            self.referee.see(event)?;
+        }
+        if decision.events.is_empty() {
+            return Ok(());
+        }
+        self.referee.check_results(&self.region)?;
+        self.region.world.check().map_err(|wrong| wrong.join("; "))
+    }
+
+    /// Effects go to the provider, assignments to the agents, a plan is made soon.
+    fn spread(&mut self, decision: &Decision) {
+        for effect in &decision.effects {
+            let delay = self.delay();
+            self.after_millis(delay, Message::Effect(effect.clone()));
+            if self.faults && self.chance.one_in(8) {
+                let late = 10 * self.delay();
+                self.after_millis(late, Message::Effect(effect.clone()));
+            }
+        }
+        for worker in World::changed_workers(&decision.events) {
+            self.send_assignment(worker);
+        }
+        if !self.planning && !plan(&self.region.world, self.now, 1).is_empty() {
+            self.planning = true;
+            self.after_millis(1, Message::Plan);
+        }
+    }
+
+    fn answer(&mut self, input: &Input, sender: Sender, decision: &Decision) {
+        match (sender, &decision.answer) {
+            (Sender::User(_), Answer::Job(job)) if !self.acknowledged.contains(job) => {
+                self.acknowledged.push(*job);
+                self.trace.jobs += 1;
+            }
+            (Sender::User(_), _) if self.faults && users::token_of(input).is_some() => {}
+            (Sender::Agent(id, _), Answer::Unwanted) => {
+                // The agent ends itself.
+                self.provider.machines.remove(&id);
+            }
+            (Sender::Agent(id, session), _) => self.answer_agent(input, id, session),
+            _ => {}
+        }
+        if self.faults && users::token_of(input).is_some() && self.chance.one_in(10) {
+            // The answer was lost on its way: the user asks again with the same token.
+            self.after_millis(500, Message::Input(input.clone(), Sender::User(5)));
+        }
+    }
+
+    fn answer_agent(&mut self, input: &Input, id: MachineId, session: u32) {
+        match input {
+            Input::WorkerCalled { .. } => {
+                if let Some(machine) = self.machine(id, session) {
+                    machine.connected = true;
+                }
+                self.send_assignment(id.0);
+            }
+            Input::WorkerReported { reports, .. } => {
+                let ended = reports.iter().filter_map(|report| match report {
+                    RunReport::Ended { run, .. } => Some(*run),
+                    RunReport::Started { .. } => None,
+                });
+                let runs = ended.collect();
+                self.send_down(id, |session| Message::Acknowledge(id, session, runs));
+            }
+            _ => {}
+        }
+    }
+
+    fn send_assignment(&mut self, worker: WorkerId) {
+        let Some(known) = self.region.world.worker(worker) else { return };
+        let id = (worker, known.generation);
+        let runs: Vec<_> = known.runs.keys().copied().collect();
+        if self.provider.machines.get(&id).is_some_and(|machine| machine.connected) {
+            self.send_down(id, |session| Message::Assign(id, session, runs));
+        }
+    }
+
+    fn on_plan(&mut self) {
+        self.planning = false;
+        let late = self.faults && self.chance.one_in(5);
+        let world = if late { &self.old_world } else { &self.region.world };
+        let budget = 1 + self.chance.below(6) as usize;
+        let proposals = plan(world, self.now, budget);
+        if !proposals.is_empty() {
+            self.after_millis(1, Message::Input(Input::Place(proposals), Sender::Nobody));
+        }
+        // A plan that was late or too small is followed by another one.
+        if !plan(&self.region.world, self.now, 1).is_empty() {
+            self.planning = true;
+            self.after_millis(20, Message::Plan);
+        }
+    }
+
+    // The agents.
+
+    fn on_call(&mut self, id: MachineId) {
+        let Some(machine) = self.provider.machines.get(&id) else { return };
+        if machine.mute || machine.connected {
+            return;
+        }
+        let (worker, generation) = id;
+        let (holds, reports) = (machine.holds(), machine.unacknowledged());
+        let address = format!("10.0.0.{}", generation.0);
+        self.send_up(id, Input::WorkerCalled { worker, generation, address, holds });
+        if !reports.is_empty() {
+            self.send_up(id, Input::WorkerReported { worker, generation, reports });
+        }
+        // An answer may never come; then the agent calls again.
+        self.after_millis(15_000, Message::Call(id));
+    }
+
+    fn on_assign(&mut self, id: MachineId, session: u32, runs: &[RunId]) {
+        let Some(machine) = self.machine(id, session) else { return };
+        let (new, reports) = (machine.assign(runs), machine.unacknowledged());
+        if !reports.is_empty() {
+            // The server still wants what is over here: the report did not reach it.
+            let (worker, generation) = id;
+            self.send_up(id, Input::WorkerReported { worker, generation, reports });
+        }
+        for run in new {
+            let delay = self.delay();
+            self.after_millis(delay, Message::Progress(id, run));
+        }
+    }
+
+    fn on_acknowledge(&mut self, id: MachineId, session: u32, runs: &[RunId]) {
+        let Some(machine) = self.machine(id, session) else { return };
+        machine.held.retain(|run, held| !(runs.contains(run) && matches!(held, Held::Ended(_))));
+    }
+
+    fn on_progress(&mut self, id: MachineId, run: RunId) {
+        let at = self.clock_of(id);
+        let Some(machine) = self.provider.machines.get_mut(&id) else { return };
+        let report = match machine.held.get(&run) {
+            Some(Held::Preparing) => {
+                machine.held.insert(run, Held::Running(at));
+                let delay = 5 * self.delay();
+                self.after_millis(delay, Message::Progress(id, run));
+                RunReport::Started { run, at }
+            }
+            Some(Held::Running(since)) => {
+                let started = (!self.chance.one_in(9)).then_some(*since);
+                let outcome = outcome(&mut self.chance, self.faults);
+                let detail = String::new();
+                let report = RunReport::Ended { run, started, ended: at, outcome, detail };
+                machine.held.insert(run, Held::Ended(report.clone()));
+                report
+            }
+            Some(Held::Ended(_)) | None => return,
+        };
+        let skipped = matches!(report, RunReport::Started { .. }) && self.chance.one_in(4);
+        if !skipped {
+            self.report(id, report);
+        }
+    }
+
+    /// Sends a report, sometimes twice, sometimes the copy long after.
+    fn report(&mut self, id: MachineId, report: RunReport) {
+        let (worker, generation) = id;
+        let input = Input::WorkerReported { worker, generation, reports: vec![report] };
+        if self.provider.machines.get(&id).is_some_and(|machine| machine.connected) {
+            self.send_up(id, input.clone());
+        }
+        if self.faults && self.chance.one_in(5) {
+            let late = 5 * self.delay();
+            self.after_millis(late, Message::Input(input, Sender::Nobody));
+        }
+    }
+
+    /// Some machines have a clock that is an hour off.
+    fn clock_of(&self, id: MachineId) -> Timestamp {
+        match id.0.0 % 4 {
+            0 => Timestamp(self.now.0 - 3_600_000_000),
+            1 => Timestamp(self.now.0 + 3_600_000_000),
+            _ => self.now,
+        }
+    }
+
+    fn break_connection(&mut self, id: MachineId) {
+        let Some(machine) = self.provider.machines.get_mut(&id) else { return };
+        machine.session += 1;
+        machine.connected = false;
+        let delay = self.delay();
+        self.after_millis(delay, Message::Call(id));
+    }
+
+    // The hands and the provider.
+
+    fn on_effect(&mut self, effect: &Effect) {
+        if self.faults && self.chance.one_in(10) {
+            return; // the provider did not answer; the sweep asks again
+        }
+        match self.provider.carry_out(effect, &mut self.chance, self.faults) {
+            Outcome::Nothing => {}
+            Outcome::Boots(id) => {
+                let delay = 10 * self.delay();
+                self.after_millis(delay, Message::Call(id));
+            }
+            Outcome::Refused(seen) => {
+                let Effect::EnsureWorker(wanted) = effect else { return };
+                let (worker, generation) = (wanted.worker, wanted.generation);
+                let input = Input::WorkerObserved { worker, generation, seen };
+                let delay = self.delay();
+                self.after_millis(delay, Message::Input(input, Sender::Nobody));
+            }
+        }
+    }
+
+    fn on_sweep(&mut self) -> Result<(), String> {
+        if !self.faults {
+            self.tidy_up()?;
+        }
+        for effect in self.region.world.standing_effects() {
+            self.after_millis(1, Message::Effect(effect));
+        }
+        let workers: Vec<_> =
+            self.region.world.all_workers().map(|worker| (worker.id, worker.generation)).collect();
+        for id in workers {
+            if self.faults && self.chance.one_in(4) {
+                continue; // unknown: the provider did not answer
+            }
+            let (worker, generation) = id;
+            let seen = self.provider.observe(id);
+            let input = Input::WorkerObserved { worker, generation, seen };
+            let delay = self.delay();
+            self.after_millis(delay, Message::Input(input, Sender::Nobody));
+        }
+        self.watch_silence();
+        self.after_millis(u64::from(SWEEP.0) * 1_000, Message::Sweep);
+        Ok(())
+    }
+
+    /// The server's patience with machines that run: looked at again and again, so that a
+    /// dropped draft does not lose it.
+    fn watch_silence(&mut self) {
+        let running = self.region.world.all_workers();
+        let running = running.filter(|worker| worker.state == WorkerState::Running);
+        let running: Vec<MachineId> = running.map(|it| (it.id, it.generation)).collect();
+        self.heard.retain(|id, _| running.contains(id));
+        for id in running {
+            let connected = self.provider.machines.get(&id).is_some_and(|it| it.connected);
+            let heard = self.heard.entry(id).or_insert(self.now);
+            if connected {
+                *heard = self.now;
+            } else if heard.after(PATIENCE) <= self.now {
+                self.distrust(id);
+            }
+        }
+    }
+
+    // The users.
+
+    fn on_wish(&mut self) {
+        if !self.faults {
+            return;
+        }
+        self.wishes += 1;
+        if let Some(wish) = users::wish(&self.region.world, &mut self.chance, self.wishes) {
+            let delay = self.delay();
+            self.after_millis(delay, Message::Input(wish, Sender::User(0)));
+        }
+        let pause = 200 + 20 * self.delay();
+        self.after_millis(pause, Message::Wish);
+    }
+
+    /// After the faults: users give the machines that jobs wait for, or give the jobs up, and
+    /// delete clusters that nobody needs.
+    fn tidy_up(&mut self) -> Result<(), String> {
+        let jobs = self.region.world.all_jobs().filter(|job| !job.state.is_final());
+        let jobs: Vec<_> = jobs.map(|job| (job.id, job.account)).collect();
+        for (job, account) in jobs {
+            if self.waits_for_a_deleted_cluster(job) {
+                self.input(Input::StopJob { account, job }, Sender::User(0))?;
+            }
+        }
+        let clusters = self.region.world.all_clusters().filter(|it| !it.deleting);
+        let clusters: Vec<_> = clusters.map(|it| (it.id, it.account, self.is_unfit(it))).collect();
+        for (cluster, account, unfit) in clusters {
+            if !self.is_needed(cluster) {
+                self.input(Input::DeleteCluster { account, cluster }, Sender::User(0))?;
+            } else if unfit {
+                let desired = [(users::group(), 1)].into();
+                self.input(Input::ResizeCluster { account, cluster, desired }, Sender::User(0))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_needed(&self, cluster: ClusterId) -> bool {
+        let mut jobs = self.region.world.all_jobs().filter(|job| !job.state.is_final());
+        jobs.any(|job| job.tasks.keys().any(|task| job.cluster_of(task) == Some(cluster)))
+    }
+
+    /// One machine each: jobs go on, and the quota has room for automatic clusters.
+    fn is_unfit(&self, cluster: &Cluster) -> bool {
+        let mut tasks = self.region.world.all_jobs().flat_map(|job| job.tasks.values());
+        let automatic = tasks.any(|task| task.auto_cluster == Some(cluster.id));
+        if automatic { cluster.desired() == 0 } else { cluster.desired() != 1 }
+    }
+
+    fn waits_for_a_deleted_cluster(&self, job: JobId) -> bool {
+        let Some(job) = self.region.world.any_job(job) else { return false };
+        job.spec.tasks.values().any(|task| match &task.placement {
+            Placement::Fixed(cluster) => {
+                self.region.world.any_cluster(*cluster).is_none_or(|cluster| cluster.deleting)
+            }
+            _ => false,
+        })
+    }
+
+    // The faults.
+
+    fn on_fault(&mut self) -> Result<(), String> {
+        if !self.faults {
+            return Ok(());
+        }
+        let ids: Vec<MachineId> = self.provider.machines.keys().copied().collect();
+        let victim = self.chance.pick(&ids);
+        match (self.chance.below(12), victim) {
+            (0 | 1, Some(id)) => self.kill(id),
+            (2 | 3, Some(id)) => self.break_connection(id),
+            (4, Some(id)) => self.cut_off(id),
+            (5, Some(id)) => self.forget_runs(id),
+            (6, Some(id)) => self.distrust(id),
+            (7 | 8, Some(id)) => self.lie(id),
+            (9, _) => self.old_world = self.region.world.clone(),
+            (10, _) => self.region.checkpoint(),
+            (11, _) => self.restart()?,
+            _ => {}
+        }
+        let pause = 300 + 10 * self.delay();
+        self.after_millis(pause, Message::Fault);
+        Ok(())
+    }
+
+    /// The machine dies. The server notices by its silence or by the provider's word.
+    fn kill(&mut self, id: MachineId) {
+        self.provider.machines.remove(&id);
+        self.trace.lost += 1;
+    }
+
+    /// The network to the machine is gone for longer than the server's patience; its programs
+    /// run on.
+    fn cut_off(&mut self, id: MachineId) {
+        let Some(machine) = self.provider.machines.get_mut(&id) else { return };
+        machine.session += 1;
+        machine.connected = false;
+        let away = u64::from(PATIENCE.0) * 1_000 + 200 * self.delay();
+        self.after_millis(away, Message::Call(id));
+    }
+
+    /// The agent is started anew and knows nothing.
+    fn forget_runs(&mut self, id: MachineId) {
+        if let Some(machine) = self.provider.machines.get_mut(&id) {
+            machine.held.clear();
+        }
+        self.break_connection(id);
+    }
+
+    /// The server takes a machine that is well for silent.
+    fn distrust(&mut self, (worker, generation): MachineId) {
+        let silent = Input::WorkerSilent { worker, generation };
+        self.after_millis(0, Message::Input(silent, Sender::Nobody));
+    }
+
+    /// Reports of runs that this machine does not have, and of generations that are not.
+    fn lie(&mut self, (worker, generation): MachineId) {
+        let run = RunId(self.chance.below(2_000));
+        let theirs = |worker: &gristmill_core::Worker| worker.runs.contains_key(&run);
+        if self.region.world.worker(worker).is_some_and(theirs) {
+            return;
+        }
+        let (started, ended, detail) = (None, self.now, String::new());
+        let outcome = RunOutcome::Exited { code: 0 };
+        let ended = RunReport::Ended { run, started, ended, outcome, detail };
+        let reports = vec![RunReport::Started { run, at: self.now }, ended];
+        let generation = match self.chance.below(3) {
+            0 => Generation(generation.0 + 1),
+            1 => Generation(generation.0.saturating_sub(1)),
+            _ => generation,
+        };
+        let lie = Input::WorkerReported { worker, generation, reports };
+        self.after_millis(0, Message::Input(lie, Sender::Liar));
+    }
+
+    /// The server is killed and started again. What was under way to it is lost.
+    fn restart(&mut self) -> Result<(), String> {
+        self.trace.restarts += 1;
+        self.region.restart(self.chance.seed())?;
+        self.old_world = self.region.world.clone();
+        self.planning = false;
+        self.heard.clear();
+        let ids: Vec<_> = self.provider.machines.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.break_connection(id));
+        for effect in self.region.world.standing_effects() {
+            self.after_millis(1, Message::Effect(effect));
+        }
+        self.planning = true;
+        self.after_millis(1, Message::Plan);
+        Ok(())
+    }
+
+    // The end.
+
+    fn is_over(&self) -> bool {
+        let ended = self.acknowledged.iter().all(|job| self.referee.is_over(*job));
+        let world = &self.region.world;
+        ended && world.all_jobs().all(|job| job.state.is_final()) && !self.referee.is_busy()
+    }
+
+    fn what_hangs(&self) -> String {
+        let lost = self.acknowledged.iter().find(|job| !self.referee.knows(**job));
+        if let Some(job) = lost {
+            return format!("{job} was acknowledged and does not exist");
+        }
+        let world = &self.region.world;
+        let hangs = world.all_jobs().find(|job| !job.state.is_final());
+        let Some(job) = hangs else { return "a run never ends".to_owned() };
+        let why = world.why(job.id).unwrap_or_default();
+        let busy = world.all_workers().filter(|worker| !worker.runs.is_empty());
+        let machines: Vec<_> = busy
+            .map(|worker| {
+                let machine = self.provider.machines.get(&(worker.id, worker.generation));
+                format!("{} runs {:?}, really {machine:?}", worker.id, worker.runs)
+            })
+            .collect();
+        format!("{} never ends: {why}; {}", job.id, machines.join("; "))
+    }
+
+    // Messages.
+
+    /// The machine, while this is its connection.
+    fn machine(&mut self, id: MachineId, session: u32) -> Option<&mut Machine> {
+        self.provider.machines.get_mut(&id).filter(|machine| machine.session == session)
+    }
+
+    fn send_up(&mut self, id: MachineId, input: Input) {
+        let delay = self.delay();
+        let earliest = self.in_millis(delay);
+        let Some(machine) = self.provider.machines.get_mut(&id) else { return };
+        let at = earliest.max(Timestamp(machine.up_at.0 + 1));
+        machine.up_at = at;
+        let sender = Sender::Agent(id, machine.session);
+        self.push(at, Message::Input(input, sender));
+    }
+
+    fn send_down(&mut self, id: MachineId, message: impl FnOnce(u32) -> Message) {
+        let delay = self.delay();
+        let earliest = self.in_millis(delay);
+        let Some(machine) = self.provider.machines.get_mut(&id) else { return };
+        let at = earliest.max(Timestamp(machine.down_at.0 + 1));
+        machine.down_at = at;
+        let message = message(machine.session);
+        self.push(at, message);
+    }
+
+    /// A delay in milliseconds: mostly short, sometimes long.
+    fn delay(&mut self) -> u64 {
+        let long = self.faults && self.chance.one_in(20);
+        1 + self.chance.below(if long { 5_000 } else { 100 })
+    }
+
+    fn in_millis(&self, millis: u64) -> Timestamp {
+        Timestamp(self.now.0 + millis as i64 * 1_000)
+    }
+
+    fn after_millis(&mut self, millis: u64, message: Message) {
+        self.push(self.in_millis(millis), message);
+    }
+
+    fn push(&mut self, at: Timestamp, message: Message) {
+        self.queued += 1;
+        self.queue.insert((at, self.queued), message);
+    }
+}
+
+fn options(chance: &mut Chance) -> Options {
+    Options {
+        limits: Limits {
+            machines_max: chance.between(3, 8),
+            auto_cluster_machines_max: chance.between(1, 4),
+            infrastructure_retry_max: PUT_BACK_MAX,
+            ..Limits::default()
+        },
+        slots_per_worker: chance.between(1, 3),
+        worker_start_max: Seconds(60),
+        ..Options::default()
+    }
+}
