@@ -23,6 +23,7 @@ pub mod output;
 pub mod progress;
 mod session;
 pub mod settings;
+pub mod signer;
 pub mod store;
 pub mod submit;
 pub mod table;

@@ -1,14 +1,15 @@
 //! Files to and from the object store: streaming, in parts when large, with a bar.
 //!
-//! On top of any `ObjectStore`; [`Store::remote`] is the one behind the configured endpoint.
+//! [`Store::remote`] is the store behind the configured endpoint, with our signature.
 //! Memory does not grow with the size of an object: uploads are read as they are sent, in parts
 //! from [`MULTIPART_MIN`] on, at most [`PARTS_AT_ONCE`] at a time; downloads are written as they
 //! arrive, into a draft that takes the file's name only when it is complete.
 
 use crate::{
-    client::Credentials,
+    client::{Credentials, install_tls},
     oss_path::OssPath,
     progress::Bar,
+    signer::OssSigner,
     words::{Tell, messages as m},
 };
 use bytes::Bytes;
@@ -16,9 +17,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use gristmill_model::Timestamp;
 use gristmill_objects::{
     ByteStream, GetOptions, ListOptions, Listing, ObjectError, ObjectInfo, ObjectStore, PartRef,
-    PutOptions,
+    PutOptions, remote::RemoteStore,
 };
-use std::{io::SeekFrom, path::Path, sync::Arc};
+use std::{io::SeekFrom, path::Path, sync::Arc, time::Duration};
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
@@ -38,35 +39,32 @@ const BUFFER: usize = 256 << 10;
 /// Keys per page of a listing.
 const PAGE: usize = 1000;
 
+/// How often a piece that can be sent again is tried.
+const TRIES_MAX: u32 = 3;
+/// The pause before the second try; the third waits twice as long.
+const PAUSE: Duration = Duration::from_millis(300);
+
 /// The object store as commands use it.
 #[derive(Clone)]
 pub struct Store {
-    objects: Arc<dyn ObjectStore>,
+    objects: RemoteStore,
 }
 
 impl Store {
-    /// Any store.
-    pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects }
-    }
-
-    /// The store behind an endpoint.
+    /// The store behind an endpoint, with this key.
     pub fn remote(
-        _url: &str,
-        _credentials: Credentials,
-        _clock: fn() -> Timestamp,
+        url: &str,
+        credentials: Credentials,
+        clock: fn() -> Timestamp,
     ) -> anyhow::Result<Self> {
-        anyhow::bail!("this build has no object store client yet")
+        install_tls();
+        let signer = OssSigner::new(credentials, clock);
+        Ok(Self { objects: RemoteStore::new(url, Arc::new(signer))? })
     }
 
-    /// Makes a bucket.
-    pub async fn make_bucket(&self, _bucket: &str) -> anyhow::Result<()> {
-        anyhow::bail!("this build has no object store client yet")
-    }
-
-    /// The store itself, for what is not wrapped here.
-    pub fn objects(&self) -> &dyn ObjectStore {
-        self.objects.as_ref()
+    /// Makes a bucket; making one's own again is fine.
+    pub async fn make_bucket(&self, bucket: &str) -> Result<(), ObjectError> {
+        self.objects.create_bucket(bucket).await
     }
 
     /// Uploads a file.
@@ -87,8 +85,11 @@ impl Store {
         if size >= MULTIPART_MIN {
             return self.upload_parts(local, size, to, options, bar).await;
         }
-        let body = section(local, 0, size, bar).await.tell(m::CANNOT_READ, local.display())?;
-        Ok(self.objects.put(&to.bucket, &to.key, options, body).await?)
+        again(async || {
+            let body = section(local, 0, size, bar).await.tell(m::CANNOT_READ, local.display())?;
+            Ok(self.objects.put(&to.bucket, &to.key, options.clone(), body).await?)
+        })
+        .await
     }
 
     async fn upload_parts(
@@ -129,11 +130,15 @@ impl Store {
             let (start, number) =
                 (at * part_size, u32::try_from(at + 1).expect("at most 10,000 parts"));
             let length = part_size.min(size - start);
-            let body = section(local, start, length, bar).await?;
-            let options = PutOptions { length: Some(length), ..PutOptions::default() };
-            let part =
-                self.objects.put_part(&to.bucket, &to.key, upload, number, options, body).await?;
-            anyhow::Ok(PartRef { number, etag: part.etag })
+            again(async || {
+                let read = section(local, start, length, bar).await;
+                let body = read.tell(m::CANNOT_READ, local.display())?;
+                let options = PutOptions { length: Some(length), ..PutOptions::default() };
+                let part =
+                    self.objects.put_part(&to.bucket, &to.key, upload, number, options, body);
+                Ok(PartRef { number, etag: part.await?.etag })
+            })
+            .await
         };
         stream::iter((0..size.div_ceil(part_size)).map(send))
             .buffered(PARTS_AT_ONCE)
@@ -164,6 +169,11 @@ impl Store {
         ordinary_mode(draft.path()).tell(m::CANNOT_WRITE, local.display())?;
         draft.persist(local).tell(m::CANNOT_WRITE, local.display())?;
         Ok(bytes)
+    }
+
+    /// Removes an object; removing what is not there is fine.
+    pub async fn delete(&self, path: &OssPath) -> Result<(), ObjectError> {
+        self.objects.delete(&path.bucket, &path.key).await
     }
 
     /// Opens an object, or a range of it, as a stream.
@@ -217,6 +227,24 @@ impl Store {
                 Some(next) => after = next,
                 None => return Ok(all),
             }
+        }
+    }
+}
+
+/// Sends again after trouble that may pass. `send` makes its body anew each time.
+async fn again<T>(send: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let mut tried = 1;
+    loop {
+        let outcome = send().await;
+        let is_passing = |error: &anyhow::Error| {
+            error.downcast_ref::<ObjectError>().is_some_and(ObjectError::is_transient)
+        };
+        match outcome {
+            Err(error) if tried < TRIES_MAX && is_passing(&error) => {
+                tokio::time::sleep(PAUSE * tried).await;
+                tried += 1;
+            }
+            outcome => return outcome,
         }
     }
 }

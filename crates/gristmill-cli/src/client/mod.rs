@@ -70,10 +70,14 @@ struct Page<T> {
     next_marker: Option<String>,
 }
 
-/// An HTTP client with the house's TLS stack; shared with the object store's client.
-pub(crate) fn http_client() -> reqwest::Client {
+/// Installs the house's TLS stack for this process.
+pub(crate) fn install_tls() {
     // Another part of the program may have installed it already; both are the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn http_client() -> reqwest::Client {
+    install_tls();
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         // As the official tool: a proxy for the web must not see signed requests to the service.

@@ -199,11 +199,15 @@ async fn delete(words: &ArgMatches, session: &mut Session) -> Outcome {
         m::ASK_DELETE_OBJECTS,
         &[("count", &count), ("path", &path.to_string())],
     )?;
-    let deletions = doomed.iter().map(|object| store.objects().delete(&path.bucket, &object.key));
-    futures::stream::iter(deletions.map(anyhow::Ok))
-        .try_for_each_concurrent(DELETES_AT_ONCE, |deletion| async { Ok(deletion.await?) })
+    let doomed = doomed.into_iter().map(|object| path.with_key(object.key));
+    let (store, path_shown) = (&store, path.to_string());
+    futures::stream::iter(doomed.map(Ok))
+        .try_for_each_concurrent(
+            DELETES_AT_ONCE,
+            |doomed| async move { store.delete(&doomed).await },
+        )
         .await?;
-    session.say(m::DELETED, &[("count", &count), ("path", &path.to_string())]);
+    session.say(m::DELETED, &[("count", &count), ("path", &path_shown)]);
     Ok(End::Success)
 }
 

@@ -109,7 +109,7 @@ impl std::error::Error for Complaint {}
 pub struct Trouble {
     /// What was being tried.
     pub complaint: Complaint,
-    source: Box<dyn std::error::Error + Send + Sync>,
+    source: anyhow::Error,
 }
 
 impl fmt::Display for Trouble {
@@ -130,7 +130,7 @@ pub trait Tell<T> {
     fn tell(self, text: Text, what: impl fmt::Display) -> anyhow::Result<T>;
 }
 
-impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Tell<T> for Result<T, E> {
+impl<T, E: Into<anyhow::Error>> Tell<T> for Result<T, E> {
     fn tell(self, text: Text, what: impl fmt::Display) -> anyhow::Result<T> {
         self.map_err(|error| {
             let complaint = text.complain([("what", &what)]);

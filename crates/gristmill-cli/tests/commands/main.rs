@@ -1,5 +1,7 @@
 //! Whole `bcs` command lines: what is sent, what is printed, how they exit.
 
+mod door;
 mod jobs;
+mod objects;
 mod settings;
 mod stage;
