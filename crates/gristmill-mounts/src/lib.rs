@@ -9,8 +9,14 @@ pub mod budget;
 pub mod download;
 pub mod fallback;
 pub mod file_body;
+pub mod fuse;
+pub mod kernel;
+#[cfg(test)]
+mod kernel_tests;
+pub mod mounter;
 pub mod names;
 pub mod pattern;
+pub mod process;
 pub mod reader;
 pub mod remote;
 pub mod segment;

@@ -15,7 +15,7 @@ use crate::{
     budget::{Budget, Reservation},
     download::{Download, Version, check_crc},
     pattern::{Pattern, Plan, REQUEST_BYTES_MAX, SMALL_MAX, WINDOW_MAX},
-    remote::Remote,
+    remote::{Remote, bad_body},
     segment::{Segment, Turn},
 };
 use bytes::Bytes;
@@ -116,6 +116,8 @@ struct ReaderState {
     delivered: u64,
     check: WholeCheck,
     last_read: Instant,
+    /// Where reads that are not answered yet begin; nothing behind them is forgotten.
+    waiting: Vec<u64>,
 }
 
 impl Drop for Reader {
@@ -143,6 +145,15 @@ pub struct Prepared {
     parts: Option<Vec<(Arc<Segment>, Range<u64>)>>,
 }
 
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        let mut state = self.reader.state();
+        if let Some(at) = state.waiting.iter().position(|start| *start == self.asked.start) {
+            state.waiting.swap_remove(at);
+        }
+    }
+}
+
 impl Reader {
     fn new(context: Arc<Context>, version: Version) -> Self {
         let state = ReaderState {
@@ -152,6 +163,7 @@ impl Reader {
             delivered: 0,
             check: WholeCheck::default(),
             last_read: Instant::now(),
+            waiting: vec![],
         };
         Self { context, version, state: Mutex::new(state) }
     }
@@ -164,6 +176,7 @@ impl Reader {
     pub fn prepare(self: &Arc<Self>, offset: u64, size: u64) -> Prepared {
         let end = offset.saturating_add(size).min(self.version.size);
         let asked = offset.min(end)..end;
+        self.state().waiting.push(asked.start);
         let parts = if asked.is_empty() { Some(vec![]) } else { self.start(&asked) };
         Prepared { reader: self.clone(), asked, parts }
     }
@@ -294,7 +307,7 @@ impl Prepared {
     /// Waits for the answer.
     pub async fn wait(self) -> Result<Pieces, Arc<ObjectError>> {
         let Some(parts) = &self.parts else {
-            return self.reader.read_passing(self.asked).await;
+            return self.reader.read_passing(self.asked.clone()).await;
         };
         let mut bytes = vec![];
         for (segment, wanted) in parts {
@@ -304,6 +317,12 @@ impl Prepared {
     }
 
     fn checked(&self, bytes: Vec<Bytes>) -> Result<Pieces, Arc<ObjectError>> {
+        // A short answer would look like the end of the file.
+        let length: usize = bytes.iter().map(Bytes::len).sum();
+        if length as u64 != self.asked.end - self.asked.start {
+            let why = "the answer is not as long as the question";
+            return Err(Arc::new(bad_body("read an object", why)));
+        }
         if self.asked.end == self.reader.version.size {
             self.reader.check_whole()?;
         }
@@ -318,9 +337,10 @@ impl ReaderState {
             self.segments.retain(|segment| overlaps(&segment.covers(), &plan.need));
             return;
         }
+        let keep_from = self.waiting.iter().fold(plan.keep_from, |least, start| least.min(*start));
         for segment in &self.segments {
-            if segment.start_offset() < plan.keep_from {
-                segment.forget_before(plan.keep_from);
+            if segment.start_offset() < keep_from {
+                segment.forget_before(keep_from);
             }
         }
         self.segments.retain(|segment| !segment.covers().is_empty());
@@ -498,13 +518,13 @@ mod tests {
 
     #[tokio::test]
     async fn random_reads_fetch_at_most_sixteen_times_what_they_ask() {
-        let (store, body) = (FaultyStore::new(), pattern(200 << 20));
+        let (store, body) = (FaultyStore::new(), pattern(100 << 20));
         let readers = readers(&store, 256 * MB);
         let reader = open(&readers, &store, "large", &body).await;
         let mut state = 1_u64;
         for _ in 0..500 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
-            let offset = (state >> 12) % ((200 << 20) / 4096) * 4096;
+            let offset = (state >> 12) % ((100 << 20) / 4096) * 4096;
             let got = read(&reader, offset, 4096).await.expect("readable");
             assert!(got == body[offset as usize..offset as usize + 4096], "at {offset}");
         }
@@ -605,6 +625,20 @@ mod tests {
         drop(state);
         let error = reader.check_whole().expect_err("the sums differ");
         assert!(matches!(*error, ObjectError::Corrupt { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn later_reads_do_not_take_the_bytes_of_one_that_waits() {
+        let (store, body) = (FaultyStore::new(), pattern(16 << 20));
+        let readers = readers(&store, 256 * MB);
+        let reader = open(&readers, &store, "large", &body).await;
+        read(&reader, 0, 128 * KB).await.expect("readable");
+        let waiting = reader.prepare(128 * KB, 128 * KB);
+        for offset in (1..40).map(|step| 128 * KB + step * 128 * KB) {
+            read(&reader, offset, 128 * KB).await.expect("readable");
+        }
+        let pieces = waiting.wait().await.expect("still there");
+        assert!(pieces.bytes.concat() == body[128 << 10..256 << 10]);
     }
 
     #[tokio::test]

@@ -317,6 +317,12 @@ impl Table {
         }
     }
 
+    /// Whether the object of a file is known to be another one now.
+    pub fn is_changed(&self, ino: Ino) -> bool {
+        let content = self.node(ino).map(|node| &node.content);
+        matches!(content, Some(Content::File { changed: true, .. }))
+    }
+
     /// Files and directories known.
     pub fn len(&self) -> usize {
         self.nodes.len()

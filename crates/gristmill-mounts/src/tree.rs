@@ -238,6 +238,11 @@ impl Tree {
         }
     }
 
+    /// Whether the object of a file is known to be another one now.
+    pub fn is_changed(&self, ino: Ino) -> bool {
+        self.table().is_changed(ino)
+    }
+
     /// The inputs that were found changed.
     pub fn changed(&self) -> Vec<String> {
         self.shared.changed.lock().expect("no panic while locked").clone()
