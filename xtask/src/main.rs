@@ -12,6 +12,7 @@ mod house;
 mod needs;
 mod scripts;
 mod shell;
+mod sim;
 mod states;
 mod tally;
 mod test;
@@ -47,6 +48,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Runs simulated regions, one per seed.
+    Sim(sim::Sim),
     /// Prints the states of a job and what leads from one to the next.
     States,
 }
@@ -60,6 +63,7 @@ impl Task {
             Self::Ci => test::run(&house, test::Extent::Ci),
             Self::Tidy => tidy::run(&house),
             Self::Demo { arguments } => demo::run(&house, &arguments),
+            Self::Sim(sim) => Ok(sim.run()),
             Self::States => {
                 print!("{}", states::job_states());
                 Ok(ExitCode::SUCCESS)
