@@ -25,13 +25,13 @@
 //! Tasks are `J:a/0` or, for the job `J`, `a/0`. Machines go by host name. Refusals and the
 //! answers of clusters are printed by themselves.
 
+use crate::builders::{self, a_cluster, a_group, a_shape, a_task};
 use gristmill_core::{Decision, Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
-    AccountId, Answer, Cause, ClusterId, ClusterSpec, Effect, Event, Generation, GroupName,
-    GroupSpec, Input, InstanceNo, InstanceState, JobId, JobSpec, Placement, Refusal, RunId,
-    RunOutcome, RunReport, Seconds, TaskName, TaskSpec, Timestamp, WorkerId, WorkerState,
+    AccountId, Answer, Cause, ClusterId, ClusterSpec, Effect, Event, Generation, GroupName, Input,
+    InstanceNo, InstanceState, JobId, JobSpec, Placement, Refusal, RunId, RunOutcome, RunReport,
+    Seconds, TaskName, Timestamp, WorkerId, WorkerState,
     input::{Seen, Token},
-    spec::{AutoCluster, Configs, Program, Resource},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -239,7 +239,7 @@ impl Stage {
             cluster => Placement::Fixed(self.clusters[cluster]),
         };
         let mut parts = body.split("; ");
-        let mut spec = a_job(name, parts.next().expect("tasks"), &placement);
+        let mut spec = job_of_stages(name, parts.next().expect("tasks"), &placement);
         let mut token = None;
         for part in parts {
             match part.split_once(' ').unwrap_or((part, "")) {
@@ -602,7 +602,7 @@ fn read_token(words: &str) -> Option<Token> {
 }
 
 /// `a*2, b -> c`: c waits for a and b.
-fn a_job(name: &str, stages: &str, placement: &Placement) -> JobSpec {
+fn job_of_stages(name: &str, stages: &str, placement: &Placement) -> JobSpec {
     let stages: Vec<_> = stages.split(" -> ").map(counted).collect();
     let name_of = |name: &str| -> TaskName { name.parse().expect("a task name") };
     let tasks = stages.iter().flatten().map(|(name, n)| (name_of(name), a_task(*n, placement)));
@@ -612,78 +612,8 @@ fn a_job(name: &str, stages: &str, placement: &Placement) -> JobSpec {
         pair[0].iter().map(|(name, _)| (name_of(name), later.clone())).collect()
     };
     JobSpec {
-        name: name.parse().expect("a job name"),
-        description: String::new(),
-        priority: 0,
-        fail_on_instance_fail: true,
-        auto_release: false,
-        notification: None,
         tasks: tasks.collect(),
         dependencies: stages.windows(2).flat_map(after).collect(),
-    }
-}
-
-fn a_task(instance_count: u32, placement: &Placement) -> TaskSpec {
-    TaskSpec {
-        program: Program {
-            command_line: "true".to_owned(),
-            package: None,
-            env: BTreeMap::new(),
-            docker: None,
-        },
-        instance_count,
-        retry_count_max: 0,
-        timeout: Seconds(60),
-        placement: placement.clone(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        logs: Vec::new(),
-        write_support: false,
-        mounts: None,
-        locale: "GBK".to_owned(),
-        lock: false,
-        stdout: None,
-        stderr: None,
-        credential_config: None,
-    }
-}
-
-fn a_shape(reserve_on_fail: bool) -> AutoCluster {
-    AutoCluster {
-        image: None,
-        ecs_image: None,
-        instance_type: None,
-        resource: Resource::OnDemand,
-        configs: Configs::default(),
-        user_data: BTreeMap::new(),
-        reserve_on_fail,
-        dependency_isv_service: String::new(),
-    }
-}
-
-fn a_cluster() -> ClusterSpec {
-    ClusterSpec {
-        name: "c".parse().expect("a name"),
-        description: String::new(),
-        image: None,
-        instance_type: None,
-        groups: BTreeMap::new(),
-        user_data: BTreeMap::new(),
-        env: BTreeMap::new(),
-        bootstrap: String::new(),
-        configs: Configs::default(),
-        notification: None,
-        extra: BTreeMap::new(),
-    }
-}
-
-fn a_group(desired: u32) -> GroupSpec {
-    GroupSpec {
-        desired,
-        instance_type: None,
-        image: None,
-        resource: Resource::OnDemand,
-        host_name_prefix: String::new(),
-        mode: String::new(),
+        ..builders::a_job(name)
     }
 }
