@@ -75,7 +75,6 @@ pub const SETTINGS: &[(Opt, &str)] = &[
     (opt('i', "image", "IMAGE", h::O_SET_IMAGE), "defaultimage"),
     (opt('t', "type", "TYPE", h::O_SET_TYPE), "defaulttype"),
     (opt('s', "ssl", "BOOL", h::O_SET_SSL), "ssl"),
-    (opt('v', "version", "VERSION", h::O_SET_VERSION), "version"),
     (opt('u', "qsubuser", "NAME", h::O_SET_QSUBUSER), "qsubuser"),
     (opt(' ', "vpc_cidr_block", "CIDR", h::O_SET_CIDR), "vpc_cidr_block"),
     (opt('g', "god", "BOOL", h::O_SET_GOD), "god"),
@@ -389,6 +388,13 @@ impl Words {
                 &[flag('y', "yes", h::O_YES)],
             ))
             .subcommand(self.command("mb", &[], h::C_OSS_MB, &[("bucket!", h::A_BUCKET)], &[]))
+            .subcommand(self.command(
+                "copy",
+                &["cp"],
+                h::C_OSS_CP,
+                &[("source!", h::A_OSS_SOURCE), ("target!", h::A_OSS_TARGET)],
+                &[],
+            ))
             .subcommand(self.command("pwd", &[], h::C_OSS_PWD, &[], &[]))
             .subcommand(self.command("login", &[], h::C_OSS_LOGIN, &login, &[]).hide(true))
             .subcommand(self.command("logout", &[], h::C_OSS_LOGOUT, &[], &[]).hide(true))

@@ -182,7 +182,8 @@ impl Settings {
     }
 
     /// Where the services answer: `endpoint` and `oss_endpoint` as they are, otherwise the names
-    /// that the official tool forms from the region.
+    /// that the official tool forms from the region. An `endpoint` with a port implies the object
+    /// store on the next one.
     pub fn endpoints(&self) -> Result<Endpoints, Complaint> {
         let region = self.get("region");
         let batchcompute_url = match (self.get("endpoint"), &region) {
@@ -191,10 +192,11 @@ impl Settings {
             (None, None) => return Err(m::NO_REGION.complain([])),
         };
         let oss_region = self.get("oss_region").or_else(|| region.clone());
-        let oss_url = match (self.get("oss_endpoint"), oss_region) {
-            (Some(url), _) => url,
-            (None, Some(region)) => self.hosted_oss(&region),
-            (None, None) => return Err(m::NO_REGION.complain([])),
+        let own = self.get("endpoint").and_then(|url| next_port(&with_scheme(url)));
+        let oss_url = match (self.get("oss_endpoint"), own, oss_region) {
+            (Some(url), _, _) | (None, Some(url), _) => url,
+            (None, None, Some(region)) => self.hosted_oss(&region),
+            (None, None, None) => return Err(m::NO_REGION.complain([])),
         };
         let trim = |url: String| url.trim_end_matches('/').to_owned();
         Ok(Endpoints {
@@ -246,6 +248,13 @@ impl Settings {
 /// `host:port` is taken as plain HTTP.
 fn with_scheme(url: String) -> String {
     if url.contains("://") { url } else { format!("http://{url}") }
+}
+
+/// The same host, one port higher: where Gristmill puts its object store unless told otherwise.
+fn next_port(url: &str) -> Option<String> {
+    let (host, port) = url.trim_end_matches('/').rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    Some(format!("{host}:{}", port.checked_add(1)?))
 }
 
 /// Makes the folder, for its owner only, when it is not there.
@@ -323,7 +332,7 @@ mod tests {
         let endpoints = settings.endpoints().unwrap();
         assert_eq!(endpoints.region, "cn-other");
         assert_eq!(endpoints.batchcompute_url, "http://127.0.0.1:8080");
-        assert_eq!(endpoints.oss_url, "http://oss-cn-other.aliyuncs.com");
+        assert_eq!(endpoints.oss_url, "http://127.0.0.1:8081", "one port higher unless it is set");
         settings.save().unwrap();
         let text = fs::read_to_string(environment.config_dir.join("cliconfig")).unwrap();
         assert!(text.contains("region = cn-test") && !text.contains("8080"), "{text}");

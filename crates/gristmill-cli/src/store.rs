@@ -176,6 +176,15 @@ impl Store {
         self.objects.delete(&path.bucket, &path.key).await
     }
 
+    /// Copies an object, its bytes passing through here as a stream.
+    pub async fn copy(&self, from: &OssPath, to: &OssPath) -> Result<(), ObjectError> {
+        let object = self.objects.get(&from.bucket, &from.key, GetOptions::default()).await?;
+        let headers = object.info.headers;
+        let options =
+            PutOptions { headers, length: Some(object.info.size), ..PutOptions::default() };
+        self.objects.put(&to.bucket, &to.key, options, object.body).await.map(drop)
+    }
+
     /// Opens an object, or a range of it, as a stream.
     pub async fn open(
         &self,

@@ -76,23 +76,33 @@ pub(crate) fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-fn http_client() -> reqwest::Client {
+/// The HTTP client. Certificates of the system are read only for `https`: reading them takes
+/// longer than a request, and a minimal machine has none.
+fn http_client(url: &str) -> reqwest::Client {
     install_tls();
-    reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        // As the official tool: a proxy for the web must not see signed requests to the service.
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("gristmill-bcs/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .expect("the TLS provider is installed and no other setting can fail")
+    let builder = || {
+        reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            // As the official tool: a proxy for the web must not see requests to the service.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("gristmill-bcs/", env!("CARGO_PKG_VERSION")))
+    };
+    let with_system = if url.starts_with("https:") { builder().build().ok() } else { None };
+    with_system.unwrap_or_else(|| {
+        // Without trusted certificates every https handshake fails, and says why.
+        builder()
+            .tls_certs_only([])
+            .build()
+            .expect("the TLS provider is installed, nothing else can fail")
+    })
 }
 
 impl Client {
     /// A client for these services with this key.
     pub fn new(endpoints: Endpoints, credentials: Credentials) -> Self {
         Self {
-            http: http_client(),
+            http: http_client(&endpoints.batchcompute_url),
             endpoints,
             credentials,
             clock: || {
@@ -271,6 +281,11 @@ impl Client {
     /// `GET /available`.
     pub async fn available(&self) -> Result<Available, ClientError> {
         self.read(Call::get(&["available"])).await
+    }
+
+    /// All pages of a list as the service wrote its items, for `--show_json`.
+    pub async fn list_raw(&self, segments: &[&str]) -> Result<Vec<Value>, ClientError> {
+        self.all(Call::get(segments)).await
     }
 
     /// Any `GET` of the API as JSON, for `--show_json`.

@@ -35,7 +35,7 @@ async fn list(words: &ArgMatches, session: &mut Session) -> Outcome {
     let client = session.client()?;
     let top = number::<usize>(words, "top")?.unwrap_or(ROWS_DEFAULT);
     if words.get_flag("show_json") {
-        let jobs = client.get_raw(&["jobs"]).await?;
+        let jobs = client.list_raw(&["jobs"]).await?;
         session.out.data(&serde_json::to_string_pretty(&jobs)?)?;
         return Ok(End::Success);
     }

@@ -16,6 +16,9 @@ use serde_json::{Map, Value, json};
 const DEFAULTS: [(&str, &str); 2] =
     [("defaultimage", "img-ubuntu"), ("vpc_cidr_block", "192.168.0.0/16")];
 
+/// In the bucket that a Gristmill server makes on its first start.
+const OSSPATH_DEFAULT: &str = "oss://gristmill/bcs/";
+
 /// `bcs login <region> [id] [secret]`: checks the key against the service, then remembers it.
 pub(super) async fn login(words: &ArgMatches, session: &mut Session) -> Outcome {
     let id = match text(words, "id") {
@@ -46,10 +49,25 @@ pub(super) async fn login(words: &ArgMatches, session: &mut Session) -> Outcome 
             session.say(m::DEFAULT_SET, &[("key", key), ("value", value)]);
         }
     }
+    propose_osspath(session).await;
     session.settings.save()?;
     check_osspath(session).await;
     session.say(m::LOGIN_DONE, &[]);
     Ok(End::Success)
+}
+
+/// On a service of one's own the bucket that it made itself is a good default path, so that the
+/// first job needs no more settings.
+async fn propose_osspath(session: &mut Session) {
+    let settings = &session.settings;
+    if settings.get("osspath").is_some() || settings.get("endpoint").is_none() {
+        return;
+    }
+    let (Ok(path), Ok(store)) = (OssPath::parse(OSSPATH_DEFAULT), session.store()) else { return };
+    if store.page(&path, Some("/"), "").await.is_ok() {
+        session.settings.set("osspath", OSSPATH_DEFAULT);
+        session.say(m::DEFAULT_SET, &[("key", "osspath"), ("value", OSSPATH_DEFAULT)]);
+    }
 }
 
 /// The table of machine types that the official tool reads.
@@ -113,12 +131,30 @@ pub(super) async fn config(words: &ArgMatches, session: &mut Session) -> Outcome
         let client: Client = session.client()?;
         client.ping().await.tell(m::LOGIN_FAILED, "")?;
     }
+    if let Some((_, wanted)) = changes.iter().find(|(key, _)| *key == "defaulttype") {
+        check_type(wanted, session).await?;
+    }
     session.settings.save()?;
     if (names("osspath") || names("oss_endpoint")) && session.settings.oss_credentials().is_ok() {
         check_osspath(session).await;
     }
     session.say(m::DONE, &[]);
     Ok(End::Success)
+}
+
+/// A machine type must be one the account may use. Removing the setting, or setting it before
+/// logging in, asks nobody.
+async fn check_type(wanted: &str, session: &Session) -> anyhow::Result<()> {
+    if session.settings.get("defaulttype").is_none() || session.settings.credentials().is_err() {
+        return Ok(());
+    }
+    let quotas = session.client()?.quotas().await?;
+    let known =
+        [quotas.available_cluster_instance_type, quotas.available_spot_instance_type].concat();
+    if known.iter().any(|name| name == wanted) {
+        return Ok(());
+    }
+    Err(m::INVALID_TYPE.complain([("type", &wanted)]).into())
 }
 
 fn change(session: &mut Session, key: &str, value: &str) -> anyhow::Result<()> {

@@ -31,6 +31,7 @@ pub(super) async fn oss(words: &ArgMatches, session: &mut Session) -> Outcome {
         "upload" => upload(words, session).await,
         "download" => download(words, session).await,
         "delete" => delete(words, session).await,
+        "copy" => copy(words, session).await,
         "mb" => make_bucket(words, session).await,
         "pwd" => show_path(session),
         "login" => login(words, session),
@@ -208,6 +209,33 @@ async fn delete(words: &ArgMatches, session: &mut Session) -> Outcome {
         )
         .await?;
     session.say(m::DELETED, &[("count", &count), ("path", &path_shown)]);
+    Ok(End::Success)
+}
+
+/// Copies through this machine, which every store allows. A prefix keeps the names below it.
+async fn copy(words: &ArgMatches, session: &mut Session) -> Outcome {
+    let from = session.oss_path(required(words, "source"))?;
+    let to = session.oss_path(required(words, "target"))?;
+    let store = session.store()?;
+    let mut objects = Vec::new();
+    if from.is_folder() {
+        let below = if to.is_folder() { to.key.clone() } else { format!("{}/", to.key) };
+        for object in store.all(&from, None).await?.objects {
+            let target = to.with_key(format!("{below}{}", &object.key[from.key.len()..]));
+            objects.push((from.with_key(object.key), target));
+        }
+    } else {
+        let key =
+            if to.is_folder() { format!("{}{}", to.key, from.base_name()) } else { to.key.clone() };
+        objects.push((from.clone(), to.with_key(key)));
+    }
+    if objects.is_empty() {
+        return Err(m::NOTHING_THERE.complain([("path", &from)]).into());
+    }
+    for (from, to) in objects {
+        store.copy(&from, &to).await?;
+        session.say(m::COPIED, &[("from", &from.to_string()), ("to", &to.to_string())]);
+    }
     Ok(End::Success)
 }
 

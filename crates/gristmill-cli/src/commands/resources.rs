@@ -16,7 +16,7 @@ pub(super) const CLUSTER_EVENTS: [&str; 3] =
 pub(super) async fn images(words: &ArgMatches, session: &mut Session) -> Outcome {
     let client = session.client()?;
     if words.get_flag("show_json") {
-        let answer = client.get_raw(&["images"]).await?;
+        let answer = client.list_raw(&["images"]).await?;
         session.out.data(&serde_json::to_string_pretty(&answer)?)?;
         return Ok(End::Success);
     }

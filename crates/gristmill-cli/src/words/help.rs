@@ -39,6 +39,7 @@ table! {
     C_OSS_CAT { "Write objects to standard output" "把对象内容写到标准输出" }
     C_OSS_UPLOAD { "Upload a file or directory" "上传文件或目录" }
     C_OSS_DOWNLOAD { "Download an object or everything below a prefix" "下载对象或某前缀下的所有对象" }
+    C_OSS_CP { "Copy an object, or everything below a prefix" "复制对象或某前缀下的所有对象" }
     C_OSS_RM { "Delete everything that begins with a path" "删除以某路径开头的所有对象" }
     C_OSS_MB { "Make a bucket" "创建存储空间（bucket）" }
     C_OSS_PWD { "Show the default path" "显示默认路径" }
@@ -62,17 +63,18 @@ table! {
     A_SHELL { "bash, zsh or fish" "bash、zsh 或 fish" }
     A_OSS_PATH { "oss://bucket/key, or relative to the default path" "oss://bucket/key，或相对于默认路径" }
     A_LOCAL { "Local file or directory" "本地文件或目录" }
+    A_OSS_SOURCE { "What to copy" "要复制的路径" }
+    A_OSS_TARGET { "Where to" "目标路径" }
     A_BUCKET { "Name of the bucket, also as oss://name" "bucket 名，也可写成 oss://name" }
 
     O_ENDPOINT { "URL of the service; no hosts entries needed" "服务的 URL；无需修改 hosts" }
-    O_OSS_ENDPOINT { "URL of the object store" "对象存储的 URL" }
+    O_OSS_ENDPOINT { "URL of the object store (default: one port above the endpoint)" "对象存储的 URL（默认为 endpoint 的下一个端口）" }
     O_SET_REGION { "Region" "地域" }
     O_SET_OSSPATH { "Default path, oss://bucket/prefix/" "默认路径 oss://bucket/prefix/" }
     O_SET_LOCALE { "Language: en, zh or zh_CN" "语言：en、zh 或 zh_CN" }
     O_SET_IMAGE { "Default image" "默认镜像" }
     O_SET_TYPE { "Default machine type" "默认实例类型" }
     O_SET_SSL { "false: plain HTTP for the region's host name" "false：对地域域名使用普通 HTTP" }
-    O_SET_VERSION { "API version to ask for" "请求的 API 版本" }
     O_SET_QSUBUSER { "User name for qsub jobs" "qsub 作业的用户名" }
     O_SET_CIDR { "Default private network, e.g. 192.168.0.0/16" "默认专有网络网段，例如 192.168.0.0/16" }
     O_SET_GOD { "true: numbers also name what is destroyed" "true：破坏性命令也接受序号" }

@@ -36,6 +36,7 @@ table! {
     LOGOUT_DONE { "logout success" "已退出登录" }
     DEFAULT_SET { "{key} was not set, it is now {value}" "{key} 未设置，已设为 {value}" }
     OSSPATH_UNREADABLE { "warning: {path} cannot be listed: {why}" "警告：无法列出 {path}：{why}" }
+    INVALID_TYPE { "the machine type `{type}` is not available; see `bcs it`" "实例类型 `{type}` 不可用，请查看 `bcs it`" }
     INVALID_LOCALE { "locale must be en, zh or zh_CN, not `{text}`" "locale 必须是 en、zh 或 zh_CN，而不是 `{text}`" }
 
     INVALID_ID { "Invalid id: {id}" "无效的 ID：{id}" }
@@ -65,6 +66,7 @@ table! {
     PACKED { "packed {files} files, {bytes} bytes" "已打包 {files} 个文件，{bytes} 字节" }
     UPLOADED { "Upload: {from} ==> {to}" "上传：{from} ==> {to}" }
     DOWNLOADED { "Download: {from} ==> {to}" "下载：{from} ==> {to}" }
+    COPIED { "Copy: {from} ==> {to}" "复制：{from} ==> {to}" }
     JOB_CREATED { "Job created: {job}" "作业已创建：{job}" }
     JOB_ENDED { "{job} is {state}. {message}" "{job} 状态为 {state}。{message}" }
     WATCH_NEEDS_JOB { "-w needs a job" "-w 需要指定作业" }

@@ -83,6 +83,36 @@ async fn deleting_takes_everything_that_begins_with_the_path_and_nothing_else() 
 }
 
 #[tokio::test]
+async fn copies_keep_names_below_a_prefix() {
+    let (stage, door) = stage_with_door().await;
+    door.put("x/a", "1").await;
+    door.put("x/d/a", "2").await;
+    assert_eq!(stage.bcs("oss cp oss://b/x/ oss://b/y").await.status, 0);
+    assert_eq!(stage.bcs("oss copy oss://b/x/a oss://b/z/").await.status, 0);
+    assert_eq!(door.keys().await, ["x/a", "x/d/a", "y/a", "y/d/a", "z/a"]);
+    assert_eq!(door.get("y/d/a").await.unwrap(), b"2");
+    assert_eq!(stage.bcs("oss cp oss://b/none oss://b/n").await.status, 1);
+}
+
+#[tokio::test]
+async fn the_first_login_finds_the_bucket_the_service_made() {
+    let (mut stage, _door) = stage_with_door().await;
+    stage.service.on("GET /jobs?Marker&MaxItemCount=1", list(json!([])));
+    stage.service.on("GET /available", ok(json!({})));
+    fs::remove_file(stage.folder.path().join("config/cliconfig")).unwrap();
+    assert_eq!(stage.bcs("oss mb gristmill").await.status, 1, "nobody is logged in");
+    let line =
+        format!("login cn-local testid {} --endpoint {}", crate::stage::SECRET, stage.service.url);
+    let ran = stage.bcs(&line).await;
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(!stage.file("config/cliconfig").contains("osspath"), "there is no such bucket yet");
+    assert_eq!(stage.bcs("oss mb gristmill").await.status, 0);
+    assert_eq!(stage.bcs(&line).await.status, 0);
+    stage.variables.clear();
+    assert_eq!(stage.bcs("oss pwd").await.out, "oss://gristmill/bcs/\n");
+}
+
+#[tokio::test]
 async fn buckets_are_made_and_missing_ones_are_named() {
     let (mut stage, _door) = stage_with_door().await;
     let missing = stage.bcs("oss ls oss://mine/").await;

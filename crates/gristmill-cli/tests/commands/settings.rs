@@ -78,6 +78,20 @@ async fn resources_are_listed() {
 }
 
 #[tokio::test]
+async fn a_default_type_must_be_one_the_account_may_use() {
+    let stage = Stage::new().await;
+    let quotas =
+        json!({"AvailableClusterInstanceType": ["ecs.a"], "AvailableSpotInstanceType": ["ecs.b"]});
+    stage.service.on("GET /quotas", ok(quotas));
+    assert_eq!(stage.bcs("set -t ecs.b").await.status, 0);
+    let refused = stage.bcs("set -t ecs.c").await;
+    assert!(refused.status == 1 && refused.err.contains("`ecs.c`"), "{}", refused.err);
+    assert!(stage.file("config/cliconfig").contains("defaulttype = ecs.b"));
+    assert_eq!(stage.bcs("set -t None").await.status, 0);
+    assert!(!stage.file("config/cliconfig").contains("defaulttype"));
+}
+
+#[tokio::test]
 async fn clusters_are_made_shown_changed_and_deleted() {
     let stage = Stage::new().await;
     stage.service.on("POST /clusters?", created("cls-1"));
