@@ -3,10 +3,10 @@
 
 use crate::{
     api::{
-        BODY_BYTES_MAX,
+        BODY_BYTES_MAX, ITEMS_PER_MEMBER_MAX,
         configs::{ConfigsBody, configs},
         describe::{ConfigsView, DisksView, NotificationView, Price, tree},
-        read::{Kept, Member, Object, Shape, Texts, parse_body},
+        read::{Member, Object, Shape, Texts, parse_body, skip_object},
         responses::{Cluster, ClusterMetrics, Group, InputMappingConfig},
         shared::{
             CLUSTER_EVENTS, NotificationBody, description, environment, filled, image,
@@ -18,7 +18,10 @@ use crate::{
 use gristmill_model::{
     AccountId, ClusterId, ClusterSpec, GroupName, GroupSpec, Timestamp, spec::Limits,
 };
-use serde::{Deserialize, de::MapAccess};
+use serde::{
+    Deserialize,
+    de::{IgnoredAny, MapAccess},
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -59,10 +62,13 @@ struct GroupBody {
 struct Groups(Vec<(String, Member<Object<GroupBody>>)>);
 
 impl Shape for Groups {
-    const WANTED: &'static str = "an object of groups";
+    const WANTED: &'static str = "an object of at most 10000 groups";
     fn object<'de, A: MapAccess<'de>>(mut map: A) -> Result<Option<Self>, A::Error> {
         let mut groups = Vec::new();
         while let Some(group) = map.next_entry()? {
+            if groups.len() == ITEMS_PER_MEMBER_MAX {
+                return skip_object(map).map(|()| None);
+            }
             groups.push(group);
         }
         Ok(Some(Self(groups)))
@@ -208,7 +214,7 @@ struct ModifyBody {
     image_id: Member<String>,
     user_data: Member<Texts>,
     env_vars: Member<Texts>,
-    configs: Member<Kept>,
+    configs: Member<Object<BTreeMap<String, IgnoredAny>>>,
 }
 
 /// A change of a cluster. `Groups` may be absent or empty, and a group may be `{}`: nothing

@@ -7,9 +7,10 @@
 
 use crate::{
     api::{
+        kept::Kept,
         locale::LOCALE_DEFAULT,
         mappings::{check_entries, check_local},
-        read::{Kept, Member, Object},
+        read::{Member, Object},
         shared::{filled, locale},
     },
     error::{ApiError, quote},

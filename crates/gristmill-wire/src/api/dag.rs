@@ -4,29 +4,86 @@
 //! Works on numbers instead of names, without recursion: 100,000 tasks in one chain are ordinary.
 
 use crate::{
-    api::read::{Member, Shape},
+    api::read::{Member, ReadWith, Shape, With, skip_array, skip_object},
     error::{ApiError, Code, quote},
 };
 use gristmill_model::TaskName;
-use serde::de::MapAccess;
+use serde::de::{MapAccess, SeqAccess};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// `Dependencies` as sent: a task and its successors, by name.
+/// Many names in two buffers: little more memory than their text.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Edges(Vec<(String, Vec<String>)>);
+struct Names {
+    text: String,
+    ends: Vec<u32>,
+}
+
+impl Names {
+    fn push(&mut self, name: &str) {
+        self.text.push_str(name);
+        let end = u32::try_from(self.text.len()).expect("a body is far below 4 GiB");
+        self.ends.push(end);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.text[start as usize..*end as usize])
+    }
+}
+
+/// `Dependencies` as sent: tasks, how many successors each has, and the successors one after
+/// another.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Edges {
+    tasks: Names,
+    counts: Vec<u32>,
+    successors: Names,
+}
+
+impl Edges {
+    /// A task and its successors, by name.
+    fn iter(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
+        let mut successors = self.successors.iter();
+        self.tasks.iter().zip(&self.counts).map(move |(task, count)| {
+            let next: Vec<_> = successors.by_ref().take(*count as usize).collect();
+            (task, next.into_iter())
+        })
+    }
+}
 
 impl Shape for Edges {
     const WANTED: &'static str = "an object from names of tasks to arrays of names";
     fn object<'de, A: MapAccess<'de>>(mut map: A) -> Result<Option<Self>, A::Error> {
-        let (mut edges, mut good) = (Vec::new(), true);
-        while let Some((task, successors)) = map.next_entry::<String, Member<Vec<String>>>()? {
-            match successors {
-                Member::Given(successors) => edges.push((task, successors)),
+        let mut edges = Self::default();
+        while let Some(task) = map.next_key::<String>()? {
+            match map.next_value_seed(With(Successors(&mut edges.successors)))? {
+                Member::Given(count) => {
+                    edges.tasks.push(&task);
+                    edges.counts.push(count);
+                }
                 Member::Absent => {}
-                Member::Wrong => good = false,
+                Member::Wrong => return skip_object(map).map(|()| None),
             }
         }
-        Ok(good.then_some(Self(edges)))
+        Ok(Some(edges))
+    }
+}
+
+/// Puts the names of one array behind those that are there; answers how many they are.
+struct Successors<'a>(&'a mut Names);
+
+impl<'de> ReadWith<'de> for Successors<'_> {
+    type Out = u32;
+    fn array<A: SeqAccess<'de>>(self, mut array: A) -> Result<Option<u32>, A::Error> {
+        let mut count = 0;
+        while let Some(name) = array.next_element::<Member<String>>()? {
+            match name {
+                Member::Given(name) => self.0.push(&name),
+                Member::Absent | Member::Wrong => return skip_array(array).map(|()| None),
+            }
+            count += 1;
+        }
+        Ok(Some(count))
     }
 }
 
@@ -41,7 +98,7 @@ pub(super) fn dependencies(
     names: Vec<TaskName>,
     edges: Edges,
 ) -> Result<BTreeMap<TaskName, BTreeSet<TaskName>>, ApiError> {
-    let graph = Graph::new(names, edges)?;
+    let graph = Graph::new(names, &edges)?;
     if let Some(cycle) = graph.cycle() {
         return Err(bad_dag(&cycle));
     }
@@ -49,7 +106,7 @@ pub(super) fn dependencies(
 }
 
 impl Graph {
-    fn new(names: Vec<TaskName>, Edges(edges): Edges) -> Result<Self, ApiError> {
+    fn new(names: Vec<TaskName>, edges: &Edges) -> Result<Self, ApiError> {
         let at = |text: &str| {
             let found = names.binary_search_by(|name| name.as_str().cmp(text));
             found.map_err(|_| {
@@ -58,7 +115,7 @@ impl Graph {
             })
         };
         let mut successors = vec![Vec::new(); names.len()];
-        for (task, next) in &edges {
+        for (task, next) in edges.iter() {
             let from = at(task)?;
             for name in next {
                 successors[from].push(at(name)? as u32);
@@ -140,14 +197,22 @@ fn bad_dag(cycle: &[&TaskName]) -> ApiError {
 mod tests {
     use super::*;
 
+    impl Edges {
+        fn add(&mut self, task: &str, next: &[&str]) {
+            self.tasks.push(task);
+            self.counts.push(next.len() as u32);
+            next.iter().for_each(|name| self.successors.push(name));
+        }
+    }
+
     fn check(tasks: &str, edges: &str) -> Result<String, String> {
         let names = tasks.split(' ').map(|name| name.parse().expect("legal")).collect();
-        let mut read = Vec::new();
+        let mut read = Edges::default();
         for edge in edges.split(", ").filter(|edge| !edge.is_empty()) {
             let (from, to) = edge.split_once(" -> ").expect("an edge");
-            read.push((from.to_owned(), to.split(' ').map(str::to_owned).collect()));
+            read.add(from, &to.split(' ').collect::<Vec<_>>());
         }
-        dependencies(names, Edges(read))
+        dependencies(names, read)
             .map(|map| format!("{map:?}"))
             .map_err(|error| format!("{}: {}", error.code, error.message))
     }
@@ -198,16 +263,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_is_what_was_sent() {
+        let read = |text: &str| serde_json::from_str::<Member<Edges>>(text).expect("JSON");
+        let mut edges = Edges::default();
+        edges.add("split", &["count", "日志", ""]);
+        edges.add("a", &[]);
+        edges.add("count", &["merge"]);
+        let text = r#"{"split":["count","日志",""],"a":[],"b":null,"count":["merge"]}"#;
+        assert_eq!(read(text), Member::Given(edges));
+        for wrong in ["[]", r#"{"a":"b"}"#, r#"{"a":[1],"b":["c"]}"#, r#"{"a":[null]}"#] {
+            assert_eq!(read(wrong), Member::Wrong, "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_chain_of_100_000_tasks_and_its_cycle_are_judged_without_recursion() {
         let count = 100_000;
         let names: Vec<TaskName> =
             (0..count).map(|at| format!("t{at:06}").parse().expect("legal")).collect();
-        let mut edges: Vec<_> =
-            names.windows(2).map(|pair| (pair[0].to_string(), vec![pair[1].to_string()])).collect();
-        let chain = dependencies(names.clone(), Edges(edges.clone()));
+        let edges = |pairs: &[(usize, usize)]| {
+            let mut edges = Edges::default();
+            names.windows(2).for_each(|pair| edges.add(pair[0].as_str(), &[pair[1].as_str()]));
+            for (from, to) in pairs {
+                edges.add(names[*from].as_str(), &[names[*to].as_str()]);
+            }
+            edges
+        };
+        let chain = dependencies(names.clone(), edges(&[]));
         assert_eq!(chain.map(|map| map.len()), Ok(count - 1));
-        edges.push((names[count - 1].to_string(), vec![names[0].to_string()]));
-        let cycle = dependencies(names, Edges(edges)).expect_err("a cycle");
+        let cycle = dependencies(names.clone(), edges(&[(count - 1, 0)])).expect_err("a cycle");
         assert_eq!(cycle.code, Code::BadDag);
         assert!(cycle.message.len() < 300, "{}", cycle.message);
     }

@@ -12,7 +12,7 @@ use crate::{
         JOB_BODY_BYTES_MAX,
         dag::{Edges, dependencies},
         priority::check_priority,
-        read::{Member, Object, ObjectWith, ReadObject, parse_body_with},
+        read::{Member, Object, ReadWith, With, parse_body_with},
         shared::{JOB_EVENTS, NotificationBody, description, filled, name, notification},
         task::TaskBody,
     },
@@ -27,7 +27,7 @@ pub const INSTANCES_PER_JOB_MAX: u32 = u32::MAX;
 
 /// A job as the model wants it, or why not. Nothing but the body and the limits decides.
 pub fn parse_job(body: &[u8], limits: &Limits) -> Result<JobSpec, ApiError> {
-    let reader = ObjectWith(JobReader { limits });
+    let reader = With(JobReader { limits });
     parse_body_with(reader, body, JOB_BODY_BYTES_MAX)?.check()
 }
 
@@ -133,10 +133,10 @@ struct JobReader<'a> {
     limits: &'a Limits,
 }
 
-impl<'de> ReadObject<'de> for JobReader<'_> {
+impl<'de> ReadWith<'de> for JobReader<'_> {
     type Out = JobBody;
 
-    fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<JobBody, A::Error> {
+    fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<JobBody>, A::Error> {
         let mut body = JobBody::default();
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
@@ -149,7 +149,7 @@ impl<'de> ReadObject<'de> for JobReader<'_> {
                 "AutoRelease" => once(&mut body.auto_release, map.next_value()?)?,
                 "Type" => once(&mut body.kind, map.next_value()?)?,
                 "DAG" => {
-                    let reader = ObjectWith(DagReader { limits: self.limits });
+                    let reader = With(DagReader { limits: self.limits });
                     once(&mut body.dag, map.next_value_seed(reader)?)?;
                 }
                 "App" => once(&mut body.app, map.next_value()?)?,
@@ -157,7 +157,7 @@ impl<'de> ReadObject<'de> for JobReader<'_> {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(body)
+        Ok(Some(body))
     }
 }
 
@@ -165,22 +165,22 @@ struct DagReader<'a> {
     limits: &'a Limits,
 }
 
-impl<'de> ReadObject<'de> for DagReader<'_> {
+impl<'de> ReadWith<'de> for DagReader<'_> {
     type Out = DagBody;
 
-    fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<DagBody, A::Error> {
+    fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<DagBody>, A::Error> {
         let mut body = DagBody::default();
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "Tasks" => {
-                    let reader = ObjectWith(TasksReader { limits: self.limits });
+                    let reader = With(TasksReader { limits: self.limits });
                     once(&mut body.tasks, map.next_value_seed(reader)?)?;
                 }
                 "Dependencies" => once(&mut body.dependencies, map.next_value()?)?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(body)
+        Ok(Some(body))
     }
 }
 
@@ -198,10 +198,10 @@ struct TasksReader<'a> {
     limits: &'a Limits,
 }
 
-impl<'de> ReadObject<'de> for TasksReader<'_> {
+impl<'de> ReadWith<'de> for TasksReader<'_> {
     type Out = Tasks;
 
-    fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<Tasks, A::Error> {
+    fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Tasks>, A::Error> {
         let mut tasks = Vec::new();
         let mut refused = None;
         while let Some(name) = map.next_key::<String>()? {
@@ -218,7 +218,7 @@ impl<'de> ReadObject<'de> for TasksReader<'_> {
                 }
             }
         }
-        Ok(refused.map_or(Ok(tasks), Err))
+        Ok(Some(refused.map_or(Ok(tasks), Err)))
     }
 }
 

@@ -172,6 +172,27 @@ fn is_reverse(query: &Query<'_>) -> Result<bool, ApiError> {
     }
 }
 
+/// Which images a list shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ImageKind {
+    /// Those of the region, readable by everybody.
+    System,
+    /// Those of the account.
+    #[default]
+    Own,
+}
+
+impl ImageKind {
+    /// `Type` of `GET /images`: `System` or `Self`; another value is ignored
+    /// (`reference/api.md` 10).
+    pub fn of(query: &Query<'_>) -> Self {
+        match query.get("Type") {
+            Some("System") => Self::System,
+            _ => Self::Own,
+        }
+    }
+}
+
 /// The envelope of every paged list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -249,6 +270,19 @@ mod tests {
     fn a_list_ignores_filters_it_does_not_have() {
         let query = Query::parse("State=x&ClusterId=y&OrderBy=z&IsReverse=w").expect("legal");
         assert!(ListQuery::plain(&query).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_kind_of_image_is_ignored() {
+        for (raw, wanted) in [
+            ("Type=System", ImageKind::System),
+            ("Type=Self", ImageKind::Own),
+            ("", ImageKind::Own),
+        ] {
+            assert_eq!(ImageKind::of(&Query::parse(raw).expect("legal")), wanted, "{raw}");
+        }
+        let other = Query::parse("Type=Other").expect("legal");
+        assert_eq!(ImageKind::of(&other), ImageKind::Own);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod token;
 
 mod configs;
 mod dag;
+mod kept;
 mod mappings;
 mod placement;
 mod read;
@@ -53,9 +54,15 @@ pub const JOB_BODY_BYTES_MAX: usize = 64 << 20;
 /// The largest body of every other operation.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// How deep arrays and objects of a body may lie in each other. The JSON library holds this
-/// bound by itself; a test holds us to the figure.
+/// How deep arrays and objects of a body may lie in each other where the whole body is looked at,
+/// which is only for the digest of an idempotency token; elsewhere what nobody knows is skipped
+/// without recursion. The JSON library holds this bound by itself; a test holds us to the figure.
 pub const JSON_DEPTH_MAX: usize = 127;
+
+/// The most entries of an array or of an object whose names the user chooses, such as `EnvVars`
+/// or `Mounts.Entries`. Tasks have their own limit, and dependencies cost little more memory than
+/// their text. Without a bound, `[{},{},…]` costs thirty times its size.
+pub const ITEMS_PER_MEMBER_MAX: usize = 10_000;
 
 /// How deep a member may be that is stored and echoed as it is (`Networks`,
 /// `CredentialConfig`). Far below [`JSON_DEPTH_MAX`], because the journal wraps it again and must

@@ -7,7 +7,10 @@
 //!
 //! Start at [`parse_body`]; [`Shape`] says which JSON becomes which Rust type.
 
-use crate::error::{ApiError, Code};
+use crate::{
+    api::ITEMS_PER_MEMBER_MAX,
+    error::{ApiError, Code},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{
@@ -15,7 +18,6 @@ use serde::{
         value::MapAccessDeserializer,
     },
 };
-use serde_json::Value;
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 /// What stood where a member should be.
@@ -159,41 +161,32 @@ impl<T: DeserializeOwned> Shape for Object<T> {
 pub(super) type Texts = BTreeMap<String, String>;
 
 impl Shape for Texts {
-    const WANTED: &'static str = "an object from text to text";
+    const WANTED: &'static str = "an object from text to text, with at most 10000 members";
     fn object<'de, A: MapAccess<'de>>(mut map: A) -> Result<Option<Self>, A::Error> {
-        let (mut texts, mut good) = (Self::new(), true);
+        let mut texts = Self::new();
         while let Some((key, value)) = map.next_entry::<String, Member<String>>()? {
             match value {
-                Member::Given(value) => drop(texts.insert(key, value)),
-                Member::Absent | Member::Wrong => good = false,
+                Member::Given(value) if texts.len() < ITEMS_PER_MEMBER_MAX => {
+                    texts.insert(key, value);
+                }
+                _ => return skip_object(map).map(|()| None),
             }
         }
-        Ok(good.then_some(texts))
+        Ok(Some(texts))
     }
 }
 
 impl<T: Shape> Shape for Vec<T> {
-    const WANTED: &'static str = "an array whose items have one type";
+    const WANTED: &'static str = "an array of at most 10000 items of one type";
     fn array<'de, A: SeqAccess<'de>>(mut array: A) -> Result<Option<Self>, A::Error> {
-        let (mut items, mut good) = (Self::new(), true);
+        let mut items = Self::new();
         while let Some(item) = array.next_element::<Member<T>>()? {
             match item {
-                Member::Given(item) => items.push(item),
-                Member::Absent | Member::Wrong => good = false,
+                Member::Given(item) if items.len() < ITEMS_PER_MEMBER_MAX => items.push(item),
+                _ => return skip_array(array).map(|()| None),
             }
         }
-        Ok(good.then_some(items))
-    }
-}
-
-/// An object kept as it is, to be echoed.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Kept(pub serde_json::Map<String, Value>);
-
-impl Shape for Kept {
-    const WANTED: &'static str = "an object";
-    fn object<'de, A: MapAccess<'de>>(map: A) -> Result<Option<Self>, A::Error> {
-        Deserialize::deserialize(MapAccessDeserializer::new(map)).map(|map| Some(Self(map)))
+        Ok(Some(items))
     }
 }
 
@@ -203,14 +196,22 @@ impl<'de, T: Shape> Deserialize<'de> for Member<T> {
     }
 }
 
-/// How an object is read when the reader needs to know more than the type, such as a limit.
-pub(super) trait ReadObject<'de> {
+/// How a member is read when the reader needs to know more than the type, such as a limit.
+/// The answer is `None` where the kind of JSON is wrong.
+pub(super) trait ReadWith<'de>: Sized {
+    /// What is read.
     type Out;
-    fn object<A: MapAccess<'de>>(self, map: A) -> Result<Self::Out, A::Error>;
+
+    fn object<A: MapAccess<'de>>(self, map: A) -> Result<Option<Self::Out>, A::Error> {
+        skip_object(map).map(|()| None)
+    }
+    fn array<A: SeqAccess<'de>>(self, array: A) -> Result<Option<Self::Out>, A::Error> {
+        skip_array(array).map(|()| None)
+    }
 }
 
-/// Reads a [`Member`] that should be an object, with a reader that carries context.
-pub(super) struct ObjectWith<R>(pub R);
+/// Reads a [`Member`] with a reader that carries context.
+pub(super) struct With<R>(pub R);
 
 /// The reader behind every [`Shape`].
 struct ByShape<T>(PhantomData<T>);
@@ -219,12 +220,12 @@ fn verdict<T, E>(value: Option<T>) -> Result<Member<T>, E> {
     Ok(value.map_or(Member::Wrong, Member::Given))
 }
 
-fn skip_object<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
+pub(super) fn skip_object<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
     while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
     Ok(())
 }
 
-fn skip_array<'de, A: SeqAccess<'de>>(mut array: A) -> Result<(), A::Error> {
+pub(super) fn skip_array<'de, A: SeqAccess<'de>>(mut array: A) -> Result<(), A::Error> {
     while array.next_element::<IgnoredAny>()?.is_some() {}
     Ok(())
 }
@@ -268,18 +269,18 @@ impl<'de, T: Shape> Visitor<'de> for ByShape<T> {
     }
 }
 
-impl<'de, R: ReadObject<'de>> DeserializeSeed<'de> for ObjectWith<R> {
+impl<'de, R: ReadWith<'de>> DeserializeSeed<'de> for With<R> {
     type Value = Member<R::Out>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de, R: ReadObject<'de>> Visitor<'de> for ObjectWith<R> {
+impl<'de, R: ReadWith<'de>> Visitor<'de> for With<R> {
     type Value = Member<R::Out>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("an object or an array")
     }
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(Member::Absent)
@@ -300,10 +301,10 @@ impl<'de, R: ReadObject<'de>> Visitor<'de> for ObjectWith<R> {
         Ok(Member::Wrong)
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        self.0.object(map).map(Member::Given)
+        verdict(self.0.object(map)?)
     }
     fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<Self::Value, A::Error> {
-        skip_array(array).map(|()| Member::Wrong)
+        verdict(self.0.array(array)?)
     }
 }
 
@@ -429,12 +430,21 @@ mod tests {
     }
 
     #[test]
-    fn the_depth_of_known_members_is_bounded() {
-        let nested = |depth: usize| {
-            let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-            serde_json::from_str::<Value>(&text).is_ok()
+    fn arrays_and_objects_of_the_user_have_a_bound() {
+        let array = |count| format!(r#"{{"Items":[{}"x"]}}"#, "\"\",".repeat(count - 1));
+        assert!(matches!(read(&array(ITEMS_PER_MEMBER_MAX)).items, Member::Given(_)));
+        assert_eq!(read(&array(ITEMS_PER_MEMBER_MAX + 1)).items, Member::Wrong);
+        let object = |count: usize| {
+            let members: Vec<_> = (0..count).map(|at| format!(r#""{at}":"""#)).collect();
+            format!(r#"{{"Env":{{{}}}}}"#, members.join(","))
         };
-        assert!(nested(crate::api::JSON_DEPTH_MAX));
-        assert!(!nested(crate::api::JSON_DEPTH_MAX + 1));
+        assert!(matches!(read(&object(ITEMS_PER_MEMBER_MAX)).env, Member::Given(_)));
+        assert_eq!(read(&object(ITEMS_PER_MEMBER_MAX + 1)).env, Member::Wrong);
+    }
+
+    #[test]
+    fn what_nobody_knows_may_be_deep() {
+        let deep = format!(r#"{{"Other":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(read(&deep), Body::default());
     }
 }

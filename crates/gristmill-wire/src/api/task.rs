@@ -2,12 +2,12 @@
 
 use crate::{
     api::{
-        ECHO_DEPTH_MAX,
         configs::{MountsBody, mounts},
+        kept::Kept,
         locale::LOCALE_DEFAULT,
         mappings::{check_together, inputs, oss_path, outputs},
         placement::{AutoClusterBody, placement},
-        read::{Kept, Member, Object, Texts},
+        read::{Member, Object, Texts},
         shared::{environment, filled, locale},
     },
     error::{ApiError, quote},
@@ -191,30 +191,8 @@ fn timeout(member: Member<i64>, max: Seconds) -> Result<Seconds, ApiError> {
     })
 }
 
-/// Stored and echoed; null members are left out, because an echo must not hold a null.
+/// Stored and echoed.
 fn credential_config(member: Member<Kept>) -> Result<Option<Value>, ApiError> {
-    let name = "CredentialConfig";
-    let Some(Kept(map)) = member.optional(name)? else { return Ok(None) };
-    let too_deep = || ApiError::invalid(name, "is nested too deeply");
-    let kept = without_nulls(Value::Object(map), ECHO_DEPTH_MAX).ok_or_else(too_deep)?;
-    Ok(Some(kept).filter(|kept| kept.as_object().is_some_and(|map| !map.is_empty())))
-}
-
-/// The value without null members and items; `None` when it is deeper than `depth`.
-fn without_nulls(value: Value, depth: usize) -> Option<Value> {
-    match value {
-        Value::Object(map) => map
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, value)| Some((key, without_nulls(value, depth.checked_sub(1)?)?)))
-            .collect::<Option<_>>()
-            .map(Value::Object),
-        Value::Array(items) => items
-            .into_iter()
-            .filter(|item| !item.is_null())
-            .map(|item| without_nulls(item, depth.checked_sub(1)?))
-            .collect::<Option<_>>()
-            .map(Value::Array),
-        plain => Some(plain),
-    }
+    let Kept(map) = member.or_empty("CredentialConfig")?;
+    Ok((!map.is_empty()).then_some(Value::Object(map)))
 }

@@ -193,6 +193,15 @@ mod tests {
         assert_eq!(code, Err(Code::InvalidJsonFormat));
     }
 
+    #[test]
+    fn the_depth_is_bounded() {
+        let nested =
+            |depth| body_digest(format!("{}{}", "[".repeat(depth), "]".repeat(depth)).as_bytes());
+        assert!(nested(crate::api::JSON_DEPTH_MAX).is_ok());
+        let code = nested(crate::api::JSON_DEPTH_MAX + 1).map_err(|error| error.code);
+        assert_eq!(code, Err(Code::InvalidJsonFormat));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 

@@ -1,6 +1,6 @@
 //! Clusters: bodies in, and the answer of `GET /clusters/{cluster}`.
 
-use crate::{CLUSTER, specs, with};
+use crate::{CLUSTER, is_documented, specs, with};
 use gristmill_model::{AccountId, Timestamp, WorkerState, spec::Limits};
 use gristmill_wire::api::{
     cluster::{ClusterParts, cluster_body},
@@ -72,6 +72,7 @@ fn malformed_clusters_have_their_codes() {
         let error = parse_cluster(body.as_bytes(), &Limits::default());
         let error = error.expect_err(&format!("{path} = {value}"));
         assert_eq!(error.code.to_string(), code, "{path} = {value}: {}", error.message);
+        assert!(is_documented(code), "{code}");
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::{a_task, with};
 use gristmill_model::{TaskSpec, spec::Limits};
 use gristmill_wire::api::{JobDescription, parse_job};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 /// A chain of tasks, as a body.
 fn chain(count: usize) -> String {
@@ -29,14 +30,21 @@ fn a_hundred_thousand_tasks_in_a_chain_are_read_and_described() {
     let spec = parse_job(chain(100_000).as_bytes(), &Limits::default()).expect("legal");
     assert_eq!((spec.tasks.len(), spec.dependencies.len()), (100_000, 99_999));
     let body = serde_json::to_vec(&JobDescription { spec: &spec, priority: 0 }).expect("plain");
-    let tasks = body.windows(7).filter(|window| window == b"\"Mounts").count();
-    assert_eq!(tasks, 100_000);
+    let described: Described = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(described.dag.tasks.len(), 100_000);
 }
 
-#[test]
-fn one_task_too_many_is_refused() {
-    let error = parse_job(chain(100_001).as_bytes(), &Limits::default()).expect_err("too many");
-    assert_eq!(error.code.to_string(), "InvalidTasks");
+/// As much of a description as shows that it is whole.
+#[derive(Deserialize)]
+struct Described {
+    #[serde(rename = "DAG")]
+    dag: DescribedDag,
+}
+
+#[derive(Deserialize)]
+struct DescribedDag {
+    #[serde(rename = "Tasks")]
+    tasks: BTreeMap<String, IgnoredAny>,
 }
 
 /// The books hold a job as long as it lives: a task must not grow unnoticed.

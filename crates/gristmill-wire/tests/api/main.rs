@@ -17,6 +17,13 @@ use serde_json::{Value, json};
 /// A fixed cluster's id.
 const CLUSTER: &str = "cls-hr2rbl6qt5gki7392b8001";
 
+/// Whether `docs/errors/README.md` speaks of a code.
+fn is_documented(code: &str) -> bool {
+    let page = include_str!("../../../../docs/errors/README.md");
+    let code = if code.starts_with("InvalidGroups.") { "InvalidGroups.{group}" } else { code };
+    page.contains(&format!("`{code}`"))
+}
+
 /// The smallest valid job.
 fn a_job() -> Value {
     json!({"Name": "demo", "DAG": {"Tasks": {"only": a_task()}}})
