@@ -1,7 +1,7 @@
 //! The inputs of a run as files: mounted where the kernel can, downloaded where it cannot.
 
 use crate::{
-    oss::Opening,
+    oss::{Opening, remote_store},
     place::RunDirectory,
     results::Notes,
     trouble::{Trouble, chain},
@@ -11,17 +11,52 @@ use gristmill_model::{Cause, OssPath, Timestamp};
 use gristmill_mounts::{
     Source, SourceKind,
     fallback::{self, DownloadError, DownloadSpec},
+    mounter::{Failure, MEMORY_BUDGET_DEFAULT, MounterSpec},
     names::Locale,
+    process::{MounterError, MounterProcess},
     remote::Remote,
 };
 use gristmill_runtime::{MountKind, SandboxMount};
 use gristmill_wire::agent::{Mapping, Task};
-use std::path::PathBuf;
+use serde::{Deserialize, Serialize};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+use tokio::process::Command;
+
+/// How long the inputs may take to be there.
+const READY_MAX: Duration = Duration::from_secs(150);
+
+/// What a mounter is told, on its standard input: it holds a secret.
+#[derive(Serialize, Deserialize)]
+struct MounterInput {
+    spec: MounterSpec,
+    opening: Opening,
+}
+
+/// The hidden command `mounter`: serves the inputs of one instance until its agent hangs up.
+pub fn mounter() -> ExitCode {
+    let told: MounterInput = match gristmill_mounts::mounter::read_input() {
+        Ok(told) => told,
+        Err(error) => {
+            tracing::error!(%error, "a mounter is started by an agent, which tells it what to do");
+            return ExitCode::FAILURE;
+        }
+    };
+    let store = match remote_store(&told.opening) {
+        Ok(store) => store,
+        Err(error) => {
+            tracing::error!(%error, "no object store");
+            return ExitCode::FAILURE;
+        }
+    };
+    if gristmill_mounts::mounter::serve(&told.spec, store) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
 
 /// What a run's program sees of the object store, while it runs.
 pub struct Inputs {
     sources: Vec<(Source, String)>,
     top: PathBuf,
+    /// The process behind the mounts, where there are any.
+    mounter: Option<MounterProcess>,
 }
 
 impl Inputs {
@@ -30,16 +65,54 @@ impl Inputs {
         place: &Place,
         task: &Task,
         directory: &RunDirectory,
-        _opening: &Opening,
+        opening: &Opening,
         remote: &Remote,
         notes: &mut Notes,
     ) -> Result<Self, Trouble> {
         let sources = task.inputs.iter().map(source).collect::<Result<Vec<_>, _>>()?;
-        let inputs = Self { sources, top: directory.inputs() };
-        if !inputs.sources.is_empty() {
-            inputs.download(place, task, remote, notes).await?;
+        let mut inputs = Self { sources, top: directory.inputs(), mounter: None };
+        if inputs.sources.is_empty() {
+            return Ok(inputs);
         }
+        if place.fuse {
+            match inputs.mount(place, task, opening).await {
+                Ok(mounter) => {
+                    inputs.mounter = Some(mounter);
+                    return Ok(inputs);
+                }
+                Err(error) if error.wants_download() => notes.add(error.to_string()),
+                Err(error) => return Err(not_mounted(&error)),
+            }
+        }
+        inputs.download(place, task, remote, notes).await?;
         Ok(inputs)
+    }
+
+    async fn mount(&self, place: &Place, task: &Task, opening: &Opening) -> Result<MounterProcess, MounterError> {
+        let spec = MounterSpec {
+            sources: self.sources.iter().map(|(source, _)| source.clone()).collect(),
+            mount_point: self.top.clone(),
+            locale: task.locale.clone(),
+            lock: task.lock,
+            uid: place.owner.uid,
+            gid: place.owner.gid,
+            memory_budget: MEMORY_BUDGET_DEFAULT,
+        };
+        let mut command = Command::new(&place.mounter);
+        command.arg("mounter").env_clear();
+        let told = MounterInput { spec, opening: opening.clone() };
+        MounterProcess::start(command, &told, READY_MAX).await
+    }
+
+    /// Returns when the inputs are gone, which they never should be while a program runs.
+    pub async fn lost(&mut self) -> Trouble {
+        match &mut self.mounter {
+            Some(mounter) => {
+                let error = mounter.died().await;
+                Trouble::of_machine(Cause::Mount, "the inputs are gone", error)
+            }
+            None => std::future::pending().await,
+        }
     }
 
     async fn download(&self, place: &Place, task: &Task, remote: &Remote, notes: &mut Notes) -> Result<(), Trouble> {
@@ -71,8 +144,26 @@ impl Inputs {
     }
 
     /// Unmounts. An error says that an input changed while the program read it.
-    pub async fn finish(self, _notes: &mut Notes) -> Result<(), Trouble> {
-        Ok(())
+    pub async fn finish(self, notes: &mut Notes) -> Result<(), Trouble> {
+        let Some(mounter) = self.mounter else { return Ok(()) };
+        let report = match mounter.finish().await {
+            Ok(report) => report,
+            // The program is over and its results are kept: a mount that ends badly is no loss.
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "a mounter did not end well");
+                return Ok(());
+            }
+        };
+        if report.hidden_names > 0 {
+            let examples = report.hidden_examples.join(", ");
+            notes.add(format!("{} names cannot be shown as files: {examples}", report.hidden_names));
+        }
+        let Some(first) = report.changed_inputs.first() else { return Ok(()) };
+        for changed in &report.changed_inputs {
+            notes.add(format!("input changed during run: {changed}"));
+        }
+        let message = format!("input changed during run: {first}");
+        Err(Trouble::Job { cause: Cause::Mount, message })
     }
 }
 
@@ -90,6 +181,16 @@ fn locale(task: &Task) -> Result<Locale, Trouble> {
         cause: Cause::Mount,
         message: format!("{error}"),
     })
+}
+
+fn not_mounted(error: &MounterError) -> Trouble {
+    let message = chain(error);
+    match error {
+        MounterError::Failed(Failure::Source { transient: false, .. } | Failure::BadSpec { .. }) => {
+            Trouble::Job { cause: Cause::Mount, message }
+        }
+        _ => Trouble::Infrastructure { cause: Cause::Mount, message },
+    }
 }
 
 fn not_downloaded(error: &DownloadError) -> Trouble {

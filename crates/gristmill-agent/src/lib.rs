@@ -31,7 +31,8 @@ use gristmill_wire::agent::AgentConfig;
 use std::{path::Path, process::ExitCode, sync::Arc};
 use tracing::{error, info};
 
-pub use oss::remote_store;
+pub use inputs::mounter;
+pub use oss::{Opening, remote_store};
 
 /// Runs an agent until it is retired, told to stop, or orphaned. Must be called while the
 /// process has one thread: namespaces are entered first.

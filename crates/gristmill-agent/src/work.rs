@@ -120,14 +120,14 @@ impl Place {
             .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no object store", chain(&error)))?;
         let remote = Remote::new(store, Patience::default(), run.run);
         let prepared = unless_cancelled(&mut begun.cancelled, self.prepare(&task, &directory, &opening, &remote, notes)).await;
-        let (inputs, mounts) = prepared??;
+        let (mut inputs, mounts) = prepared??;
         let sandbox = self.sandbox(run.run, &directory, mounts);
         let program = ProgramSpec {
             arguments: words,
             env: environment(&task, run.instance),
             directory: WORKDIR.to_owned(),
         };
-        let ended = self.run_program(&mut begun, &directory, &sandbox, &program).await;
+        let ended = self.run_program(&mut begun, &directory, &mut inputs, &sandbox, &program).await;
         let cancelled = matches!(ended, Err(Trouble::Cancelled));
         let uploads = results::Uploads { task: &task, instance: run.instance, directory: &directory, sandbox: &sandbox, remote };
         let kept = uploads.upload(cancelled, notes).await;
@@ -184,6 +184,7 @@ impl Place {
         &self,
         begun: &mut Begun,
         directory: &RunDirectory,
+        inputs: &mut Inputs,
         sandbox: &SandboxSpec,
         program: &ProgramSpec,
     ) -> Result<RunEnd, Trouble> {
@@ -200,7 +201,7 @@ impl Place {
         let timeout = Duration::from_secs(u64::from(begun.task.timeout.max(1)));
         let deadline = tokio::time::sleep(timeout);
         tokio::pin!(deadline);
-        let (mut timed_out, mut cancelled) = (false, false);
+        let (mut timed_out, mut cancelled, mut lost) = (false, false, None);
         loop {
             tokio::select! {
                 event = events.recv() => match event {
@@ -208,11 +209,17 @@ impl Place {
                     Some(RunEvent::Failed(_)) if cancelled => return Err(Trouble::Cancelled),
                     Some(RunEvent::Failed(failure)) => return Err(not_started(failure)),
                     Some(RunEvent::Exited(_)) if cancelled => return Err(Trouble::Cancelled),
-                    Some(RunEvent::Exited(ended)) => return Ok(end_of(ended.exit, timed_out)),
+                    Some(RunEvent::Exited(ended)) => {
+                        return lost.map_or(Ok(end_of(ended.exit, timed_out)), Err);
+                    }
                     None => return Err(Trouble::of_machine(Cause::Sandbox, "the sandbox is gone", "no word of its end")),
                 },
                 () = &mut deadline, if !timed_out => {
                     timed_out = true;
+                    stop(&handle, Duration::ZERO);
+                }
+                trouble = inputs.lost(), if lost.is_none() => {
+                    lost = Some(trouble);
                     stop(&handle, Duration::ZERO);
                 }
                 _ = begun.cancelled.wait_for(|wanted| *wanted), if !cancelled => {

@@ -47,6 +47,20 @@ pub fn of_router(router: Router) -> Service {
     })
 }
 
+/// Makes a service of an async function.
+pub fn of_function<F, A, B>(function: F) -> Service
+where
+    F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    Arc::new(move |request| {
+        let answer = function(request);
+        Box::pin(async move { answer.await.map(Body::new) })
+    })
+}
+
 /// The three services behind one front listener.
 #[derive(Clone)]
 pub struct ByHost {
@@ -124,7 +138,7 @@ pub async fn serve(
 }
 
 /// Returns when the region stops, or is gone.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 

@@ -5,15 +5,16 @@
 //! one more input for the mill. Nothing is decided here.
 
 use crate::{
+    front::stopped,
     keys::KeyRing,
     launch::Launch,
     mill::Mill,
 };
 use gristmill_model::{Effect, Generation, Input, WorkerId, event::EnsureWorker, input::Seen};
-use gristmill_provider::{AgentLaunch, Observed, Provider, ProviderError, Retry};
+use gristmill_provider::{AgentLaunch, Presence, Provider, ProviderError, Retry};
 use gristmill_store::EffectId;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 /// Workers that are made or removed at the same time.
@@ -21,6 +22,9 @@ const AT_ONCE_MAX: usize = 16;
 /// First and longest pause before an effect is tried again.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a machine may take to end after its agent hung up, before it is looked at.
+const AFTER_HANG_UP: Duration = Duration::from_millis(100);
 
 type Order = (Option<EffectId>, Effect);
 
@@ -57,7 +61,7 @@ impl Hands {
             }
             let next = tokio::select! {
                 next = effects.recv() => next,
-                _ = stop.wait_for(|stop| *stop) => None,
+                () = stopped(&mut stop) => None,
             };
             let Some(next) = next else { return };
             orders = next.into_iter().map(|(id, effect)| (Some(id), effect)).collect();
@@ -106,6 +110,10 @@ impl Hands {
                 debug!("not wanted any more");
                 return;
             }
+            if let Some(reason) = self.launch.impossible(request) {
+                warn!(reason, "cannot be made");
+                return self.tell(*worker, *generation, Seen::Refused { reason }).await;
+            }
             let token = self.keys.worker_token(*worker, *generation);
             let launch: AgentLaunch = self.launch.agent(request, token);
             let seen = match self.provider.ensure(request, &launch).await {
@@ -153,12 +161,14 @@ impl Hands {
         }
     }
 
-    /// Looks at all workers every so often, and tells the mill which are gone.
-    pub async fn observe(self, every: Duration, mut stop: watch::Receiver<bool>) {
+    /// Looks at all workers every so often, and soon after an agent hung up, and tells the mill
+    /// which are gone.
+    pub async fn observe(self, every: Duration, hang_ups: Arc<Notify>, mut stop: watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = hang_ups.notified() => tokio::time::sleep(AFTER_HANG_UP).await,
+                () = stopped(&mut stop) => return,
             }
             self.look().await;
         }
@@ -175,9 +185,9 @@ impl Hands {
         let ids: Vec<WorkerId> = known.keys().copied().collect();
         match self.provider.observe(&ids).await {
             Ok(seen) => {
-                for (worker, observed) in seen {
-                    if observed == Observed::Gone && self.was_asked_for(worker) {
-                        self.tell(worker, known[&worker], Seen::Gone).await;
+                for seen in seen {
+                    if seen.presence == Presence::Gone && self.was_asked_for(seen.worker) {
+                        self.tell(seen.worker, known[&seen.worker], Seen::Gone).await;
                     }
                 }
             }

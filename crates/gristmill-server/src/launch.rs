@@ -27,6 +27,13 @@ pub struct Launch {
 const SANDBOX_USERS: u128 = 100_000_000;
 
 impl Launch {
+    /// Why no machine of this shape can be made here, for the user.
+    pub fn impossible(&self, request: &EnsureWorker) -> Option<String> {
+        let image = request.image.as_ref()?;
+        let windows = image.as_str().starts_with("img-windows");
+        windows.then(|| format!("no provider of this region offers Windows (`{image}`)"))
+    }
+
     /// The program and the configuration of one worker's agent.
     pub fn agent(&self, request: &EnsureWorker, token: String) -> AgentLaunch {
         let EnsureWorker { worker, generation, host_name, instance_type, .. } = request;

@@ -1,7 +1,7 @@
 //! Watches for what does not happen: workers that fall silent, and deadlines of the core that
 //! pass (machines that never call among them). It only tells the mill; the core decides.
 
-use crate::{config::PatienceConfig, mill::{Clock, Mill}, sessions::Sessions};
+use crate::{config::PatienceConfig, front::stopped, mill::{Clock, Mill}, sessions::Sessions};
 use gristmill_model::{Input, WorkerState};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ pub async fn watch_workers(
     loop {
         tokio::select! {
             () = tokio::time::sleep(ROUND) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
         }
         for input in overdue(&mill, &sessions, &config) {
             if let Err(error) = mill.put(input).await {
@@ -54,7 +54,7 @@ pub async fn tick(mill: Mill, clock: Clock, mut stop: watch::Receiver<bool>) {
                 }
             }
             changed = turns.changed() => if changed.is_err() { return },
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
         }
     }
 }

@@ -11,38 +11,30 @@ use crate::{
     catalogue::{Catalogue, CatalogueError},
     config::RegionConfig,
     door::Door,
+    doorkeeper::Doorkeeper,
     front::{self, ByHost, Service},
     hands::Hands,
     keys::{AccountKey, KeyRing},
     launch::Launch,
+    listeners::Listeners,
     mill::{Clock, Mill},
-    object_keys::ObjectKeys,
     pages, patience,
     recovery::{RecoveryError, recover},
     sessions::Sessions,
 };
 use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
-use gristmill_gateway::{Gateway, GatewayOptions};
 use gristmill_model::AccountId;
-use gristmill_objects::disk::DiskStore;
-use gristmill_provider::{LocalOptions, LocalProvider, Provider};
+use gristmill_provider::{LocalProvider, Provider, ProviderError};
 use gristmill_wire::agent::CONNECT_PATH;
 use http::Request;
-use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
 };
-use tokio::{net::TcpListener, sync::{mpsc, watch}, task::JoinSet};
-use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
-/// The bucket that is there from the beginning.
-pub const DEFAULT_BUCKET: &str = "gristmill";
 /// How long requests and workers may take to end when the region stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -64,12 +56,9 @@ pub enum RegionError {
     /// The control plane's books.
     #[error("could not recover the region")]
     Recover(#[from] RecoveryError),
-    /// The object store's files.
-    #[error("could not open the object store")]
-    Objects(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The provider of machines.
     #[error("could not prepare this host for machines")]
-    Provider(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Provider(#[from] ProviderError),
     /// A port.
     #[error("could not listen on {address} for {what}")]
     Listen {
@@ -114,18 +103,19 @@ pub struct Region {
 }
 
 impl Region {
-    /// Starts a region. `program` is what machines are started with.
+    /// Starts a region. `program` is what machines are started with; `oss` makes the door of the
+    /// object store, which belongs to a room beside this one.
     pub async fn start(
         config: RegionConfig,
         secrets: RegionSecrets,
         clock: Clock,
         program: PathBuf,
+        oss: impl FnOnce(Doorkeeper) -> Service,
     ) -> Result<Self, RegionError> {
         let catalogue = catalogue(&config)?;
         let account = AccountId(config.root_account);
-        let objects = open_objects(&config.data_dir, account).await?;
         let listeners = Listeners::bind(&config).await?;
-        let (api, oss) = (listeners.api_address(), listeners.oss_address());
+        let (api, oss_address) = (listeners.api_address(), listeners.oss_address());
         let options = Options {
             limits: config.limits.clone(),
             slots_per_worker: config.local.slots,
@@ -142,8 +132,8 @@ impl Region {
         let mill = Mill::start(recovered, IdMint::new(secrets.id_seed), clock.clone(), to_hands);
         let briefing = Briefing {
             region: config.region.clone(),
-            oss_endpoint: format!("http://{oss}"),
-            oss_host: oss.to_string(),
+            oss_endpoint: format!("http://{oss_address}"),
+            oss_host: oss_address.to_string(),
         };
         let beat = config.patience.worker_beat.into();
         let sessions = Arc::new(Sessions::new(mill.clone(), keys.clone(), briefing, beat));
@@ -157,7 +147,7 @@ impl Region {
             privileged: nix::unistd::geteuid().is_root(),
         };
         let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone());
-        let gateway = gateway(&config, objects, clock.clone(), ObjectKeys::new(keys.clone(), mill.published().clone()));
+        let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone());
         let door = Arc::new(Door {
             mill: mill.clone(),
             readers,
@@ -170,12 +160,17 @@ impl Region {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(hands.clone().work(standing, effects, stopping.clone()));
-        tasks.spawn(hands.observe(config.patience.observe_every.into(), stopping.clone()));
+        tasks.spawn(hands.observe(config.patience.observe_every.into(), sessions.hang_ups(), stopping.clone()));
         tasks.spawn(patience::watch_workers(mill.clone(), sessions.clone(), config.patience.clone(), stopping.clone()));
         tasks.spawn(patience::tick(mill.clone(), clock, stopping.clone()));
-        listeners.serve(&mut tasks, router(door, sessions), gateway, &stopping);
-        info!(region = config.region, %api, %oss, data = %config.data_dir.display(), "region is up");
-        Ok(Self { mill, provider, stop, tasks, api, oss })
+        let services = ByHost {
+            batchcompute: router(door, sessions),
+            oss: oss(doorkeeper),
+            mns: front::of_function(|_| pages::no_message_service()),
+        };
+        listeners.serve(&mut tasks, &services, &stopping);
+        info!(region = config.region, %api, oss = %oss_address, data = %config.data_dir.display(), "region is up");
+        Ok(Self { mill, provider, stop, tasks, api, oss: oss_address })
     }
 
     /// Answers what is in flight, takes a checkpoint, ends the workers.
@@ -187,7 +182,7 @@ impl Region {
         }
         self.tasks.shutdown().await;
         self.mill.stop().await;
-        self.provider.end_all().await;
+        end_workers(&self.provider).await;
         info!("region is down");
     }
 }
@@ -207,12 +202,31 @@ fn key_ring(secrets: &RegionSecrets, account: AccountId) -> KeyRing {
     KeyRing::new(secrets.region_secret, BTreeMap::from([(secrets.root_key_id.clone(), key)]))
 }
 
-async fn open_objects(data_dir: &Path, account: AccountId) -> Result<Arc<DiskStore>, RegionError> {
-    todo!()
+fn provider(config: &RegionConfig) -> Result<Arc<dyn Provider>, RegionError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let logging = ["GRISTMILL_LOG", "GRISTMILL_LOG_FORMAT"];
+    let env = logging.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let options = gristmill_provider::LocalConfig {
+        directory: config.data_dir.join("workers"),
+        workers_max: config.local.workers_max(u32::try_from(processors).unwrap_or(u32::MAX)),
+        stop_grace: STOP_PATIENCE,
+        env: env.collect(),
+    };
+    Ok(Arc::new(LocalProvider::open(options)?))
 }
 
-fn provider(config: &RegionConfig) -> Result<Arc<dyn Provider>, RegionError> {
-    todo!()
+/// Ends every machine this host has.
+async fn end_workers(provider: &Arc<dyn Provider>) {
+    let workers = match provider.list().await {
+        Ok(workers) => workers,
+        Err(error) => return warn!(%error, "the machines of this host cannot be listed; they live on"),
+    };
+    let ending = workers.into_iter().map(|(worker, generation)| async move {
+        if let Err(error) = provider.remove(worker, generation).await {
+            warn!(%worker, %error, "a machine lives on");
+        }
+    });
+    futures::future::join_all(ending).await;
 }
 
 fn router(door: Arc<Door>, sessions: Arc<Sessions>) -> Service {
@@ -222,6 +236,9 @@ fn router(door: Arc<Door>, sessions: Arc<Sessions>) -> Service {
         .route("/metrics", get(move || async move { pages.metrics() }))
         .route("/openapi.json", get(pages::openapi))
         .route_service(CONNECT_PATH, AgentService(sessions))
-        .fallback(move |request: Request<Body>| door.clone().answer(request));
+        .fallback(move |request: Request<Body>| {
+            let door = door.clone();
+            async move { door.answer(request).await }
+        });
     front::of_router(router)
 }

@@ -66,6 +66,8 @@ pub struct Sessions {
     beat: Duration,
     started: Instant,
     lines: Mutex<BTreeMap<WorkerId, Line>>,
+    /// Rings when an agent hangs up: its machine may be gone.
+    hang_ups: Arc<Notify>,
 }
 
 type Outbox = mpsc::Sender<Result<ToAgent, Status>>;
@@ -73,8 +75,13 @@ type Outbox = mpsc::Sender<Result<ToAgent, Status>>;
 impl Sessions {
     /// Sessions that ask their agents for a sign of life every `beat`.
     pub fn new(mill: Mill, keys: Arc<KeyRing>, briefing: Briefing, beat: Duration) -> Self {
-        let lines = Mutex::default();
-        Self { mill, keys, briefing, beat, started: Instant::now(), lines }
+        let (lines, hang_ups) = (Mutex::default(), Arc::default());
+        Self { mill, keys, briefing, beat, started: Instant::now(), lines, hang_ups }
+    }
+
+    /// Rings when an agent hangs up: its machine may be gone.
+    pub fn hang_ups(&self) -> Arc<Notify> {
+        self.hang_ups.clone()
     }
 
     /// How long this worker has not been heard of: at most since the server started, because a
@@ -171,6 +178,7 @@ impl Sessions {
         let ended = session.run(&mut heard, &mut log_requests, &bell, &replaced).await;
         self.mill.published().unhook(worker, &bell);
         self.leave(worker, &replaced);
+        self.hang_ups.notify_one();
         ended.unwrap_or("agent is gone")
     }
 

@@ -6,6 +6,7 @@
 
 mod demo;
 mod log;
+mod oss_door;
 mod serve;
 mod setup;
 

@@ -4,11 +4,11 @@
 //! else it has a default. The variable of a key is `GRISTMILL_` and the key in capitals, with two
 //! underscores where the key has a dot: `GRISTMILL_PATIENCE__WORKER_SILENCE_MAX`.
 
-use crate::{log, setup};
+use crate::{log, oss_door, setup};
 use anyhow::Context;
 use clap::Args;
 use config::{Config, Environment, File, FileFormat};
-use gristmill_server::{Region, RegionConfig, RegionSecrets};
+use gristmill_server::{Clock, Region, RegionConfig, RegionSecrets};
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -128,10 +128,20 @@ pub fn secrets(data_dir: &std::path::Path, key: Option<setup::RootKey>) -> anyho
     })
 }
 
+/// Starts a region with the real clock and this program.
+pub async fn start(config: RegionConfig, secrets: RegionSecrets) -> anyhow::Result<Region> {
+    let clock: Clock = Arc::new(setup::now);
+    let store = oss_door::open_store(&config, clock.clone()).await?;
+    let settings = config.clone();
+    let oss_clock = clock.clone();
+    let door = move |doorkeeper| oss_door::door(&settings, store, oss_clock, doorkeeper);
+    Ok(Region::start(config, secrets, clock, setup::this_program(), door).await?)
+}
+
 async fn serve(config: RegionConfig, secrets: RegionSecrets) -> anyhow::Result<ExitCode> {
     let mut term = signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("could not watch for SIGINT")?;
-    let region = Region::start(config, secrets, Arc::new(setup::now), setup::this_program()).await?;
+    let region = start(config, secrets).await?;
     tokio::select! {
         _ = term.recv() => tracing::info!("SIGTERM: shutting down"),
         _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),

@@ -26,9 +26,7 @@ pub async fn list(
     let found = jobs::find(&world, call.account, job)?;
     let (name, task) = jobs::find_task(found, task)?;
     let start = wish.marker.key::<u32>()?.map_or(0, |last| last.saturating_add(1));
-    let mut numbers = task.instances(InstanceNo(start), wish.state);
-    let page: Vec<(InstanceNo, InstanceState)> = numbers.by_ref().take(wish.items_max).collect();
-    let last = page.last().filter(|_| numbers.next().is_some()).map(|(number, _)| number.0);
+    let (page, last) = page(task, start, &wish);
     let ended: Vec<InstanceNo> = page.iter().map(|(number, _)| *number).collect();
     let view = View { job: found.id, name: &name, task, spec: &found.spec.tasks[&name] };
     let attempts = read(door, view.job, &name, ended).await?;
@@ -37,6 +35,14 @@ pub async fn list(
         .map(|(number, state)| body(door, &view, *number, state, attempts.get(number)))
         .collect();
     Ok(Reply::ok(&List::page(items, last)))
+}
+
+/// The instances of a page, and the last one's number when more follow.
+fn page(task: &Task, start: u32, wish: &ListQuery) -> (Vec<(InstanceNo, InstanceState)>, Option<u32>) {
+    let mut numbers = task.instances(InstanceNo(start), wish.state);
+    let page: Vec<_> = numbers.by_ref().take(wish.items_max).collect();
+    let last = page.last().filter(|_| numbers.next().is_some()).map(|(number, _)| number.0);
+    (page, last)
 }
 
 /// `GET /jobs/{job}/tasks/{task}/instances/{n}`
