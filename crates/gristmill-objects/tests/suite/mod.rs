@@ -242,7 +242,8 @@ async fn wrong_parts_are_refused(store: &dyn ObjectStore) {
 
 async fn odd_keys_survive(store: &dyn ObjectStore) {
     let long = "长".repeat(341);
-    for key in ["a b", "a+b", "a%20b", "a?b#c", "é/中文/😀", "..", "a//b", "\"<&>'\"", &long] {
+    for key in ["a b", "a+b", "a%20b", "a?b#c", "é/中文/😀", "a//b", "a/../b", "\"<&>'\"", &long]
+    {
         put(store, key, key.as_bytes()).await;
         assert_eq!(read(store, key).await, key.as_bytes(), "{key}");
     }
