@@ -254,7 +254,8 @@ fn check_cidr(block: &str) -> Result<(), ApiError> {
 pub(super) fn mounts(member: Member<Object<MountsBody>>) -> Result<Option<Mounts>, ApiError> {
     let name = "Mounts";
     let Some(Object(body)) = member.optional(name)? else { return Ok(None) };
-    let entries = body.entries.optional_as(name, "an object whose Entries are objects")?;
+    let entries =
+        body.entries.optional_as(name, "an object whose Entries are at most 10000 objects")?;
     let entries = entries.unwrap_or_default().into_iter().map(|Object(body)| entry(body));
     let default = default_mounts();
     let size = |member: Member<i64>| member.optional_as(name, "an object with sizes in bytes");

@@ -40,17 +40,6 @@ pub(super) struct Edges {
     successors: Names,
 }
 
-impl Edges {
-    /// A task and its successors, by name.
-    fn iter(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
-        let mut successors = self.successors.iter();
-        self.tasks.iter().zip(&self.counts).map(move |(task, count)| {
-            let next: Vec<_> = successors.by_ref().take(*count as usize).collect();
-            (task, next.into_iter())
-        })
-    }
-}
-
 impl Shape for Edges {
     const WANTED: &'static str = "an object from names of tasks to arrays of names";
     fn object<'de, A: MapAccess<'de>>(mut map: A) -> Result<Option<Self>, A::Error> {
@@ -115,9 +104,10 @@ impl Graph {
             })
         };
         let mut successors = vec![Vec::new(); names.len()];
-        for (task, next) in edges.iter() {
+        let mut next = edges.successors.iter();
+        for (task, count) in edges.tasks.iter().zip(&edges.counts) {
             let from = at(task)?;
-            for name in next {
+            for name in next.by_ref().take(*count as usize) {
                 successors[from].push(at(name)? as u32);
             }
         }

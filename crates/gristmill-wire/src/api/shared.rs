@@ -204,7 +204,8 @@ pub(super) fn notification(
     let name = "Notification";
     let Some(Object(body)) = member.optional(name)? else { return Ok(None) };
     let Some(Object(topic)) = body.topic.optional(name)? else { return Ok(None) };
-    let events = topic.events.or_empty(name)?;
+    let events = topic.events.optional_as(name, "an object whose Events are an array of texts")?;
+    let events = events.unwrap_or_default();
     if let Some(event) = events.iter().find(|event| !known.contains(&event.as_str())) {
         let reason = format!("has {}, which is not an event of this kind", quote(event));
         return Err(ApiError::invalid(name, reason));
