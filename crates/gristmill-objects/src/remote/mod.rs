@@ -212,7 +212,7 @@ impl ObjectStore for RemoteStore {
         }
         let mut request = Outgoing::new(Method::GET, bucket, key);
         if let Some(Range { start, end }) = &options.range {
-            let last = (*end < u64::MAX).then(|| (end - 1).to_string()).unwrap_or_default();
+            let last = if *end < u64::MAX { (end - 1).to_string() } else { String::new() };
             request = request
                 .header("range", format!("bytes={start}-{last}"))
                 .header("x-oss-range-behavior", "standard");
