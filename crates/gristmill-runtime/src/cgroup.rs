@@ -5,8 +5,9 @@
 //! version 1, a single one in version 2. What cannot be enforced is said once, in sentences, and
 //! is no error.
 //!
-//! The number of processes is limited by the user namespace as well (see `sandbox::confine`), so
-//! it holds also where no control group can be made.
+//! The number of processes is limited by the user namespace (see `sandbox::confine`), which holds
+//! also where no control group can be made. Version 1 has no group for it here: moving a process
+//! into a group of that version waits for all processors, once for each hierarchy.
 
 use crate::{host::MountLine, spec::Limits};
 use std::{
@@ -19,7 +20,7 @@ use std::{
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Driver {
     /// One hierarchy per controller: this agent's directory in each that works.
-    V1 { memory: Option<PathBuf>, pids: Option<PathBuf>, cpu: Option<PathBuf> },
+    V1 { memory: Option<PathBuf>, cpu: Option<PathBuf> },
     /// One hierarchy: this agent's directory, and which controllers work in it.
     V2 { directory: PathBuf, controllers: Vec<&'static str> },
     /// No control group can be made.
@@ -49,9 +50,9 @@ impl Driver {
             let own = v1_directory(own, mounts, controller)?;
             usable(&own, &name).map_err(|e| said.push(sentence(controller, &own, &e))).ok()
         };
-        let (memory, pids, cpu) = (v1("memory"), v1("pids"), v1("cpu"));
-        if memory.is_some() || pids.is_some() || cpu.is_some() {
-            return (Self::V1 { memory, pids, cpu }, said);
+        let (memory, cpu) = (v1("memory"), v1("cpu"));
+        if memory.is_some() || cpu.is_some() {
+            return (Self::V1 { memory, cpu }, said);
         }
         match v2_directory(own, mounts).map(|own| enable_v2(&own, &name)) {
             Some(Ok((directory, controllers))) => {
@@ -94,15 +95,12 @@ impl Driver {
     fn fill(&self, group: &mut RunGroup, id: &str, limits: &Limits) -> io::Result<()> {
         match self {
             Self::None => Ok(()),
-            Self::V1 { memory, pids, cpu } => {
+            Self::V1 { memory, cpu } => {
                 if let (Some(parent), Some(bytes)) = (memory, limits.memory_bytes) {
                     let at = group.add(parent, id)?;
                     write(&at, "memory.limit_in_bytes", bytes)?;
                     let _ = write(&at, "memory.memsw.limit_in_bytes", bytes); // only with swap accounting
                     group.memory_events = Some(at.join("memory.oom_control"));
-                }
-                if let (Some(parent), Some(most)) = (pids, limits.processes_max) {
-                    write(&group.add(parent, id)?, "pids.max", most.saturating_add(1))?;
                 }
                 if let (Some(parent), Some(millis)) = (cpu, limits.cpu_millis) {
                     let at = group.add(parent, id)?;
@@ -134,7 +132,7 @@ impl Driver {
     /// Removes this agent's own directories; those of runs must be gone.
     pub(crate) fn remove(&self) {
         let directories: Vec<&PathBuf> = match self {
-            Self::V1 { memory, pids, cpu } => [memory, pids, cpu].into_iter().flatten().collect(),
+            Self::V1 { memory, cpu } => [memory, cpu].into_iter().flatten().collect(),
             Self::V2 { directory, .. } => vec![directory],
             Self::None => vec![],
         };

@@ -88,6 +88,12 @@ impl Prepared {
         self.base().join("root")
     }
 
+    /// An empty directory: a sandbox that keeps its layers in memory puts them there, in its own
+    /// mount namespace.
+    pub fn layers(&self) -> PathBuf {
+        self.base().join("layers")
+    }
+
     /// An empty file, for hiding files.
     pub fn empty_file(&self) -> PathBuf {
         self.base().join("empty")
@@ -228,7 +234,7 @@ pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
 
 /// Fills the base with everything that needs no mount.
 pub(crate) fn fill_base(prepared: &Prepared, level: &FirstLevel) -> io::Result<()> {
-    for path in [prepared.root(), prepared.devices()] {
+    for path in [prepared.root(), prepared.devices(), prepared.layers()] {
         fs::create_dir(path)?;
     }
     fs::write(prepared.empty_file(), b"")?;

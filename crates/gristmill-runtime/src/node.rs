@@ -7,7 +7,7 @@
 use crate::{
     cgroup::Driver,
     host::{self, Layer, Piece, Prepared},
-    sandbox::{self, Filters},
+    sandbox::{self, Filter},
     spawner::Spawner,
     spec::Identity,
     supervisor::Supervisor,
@@ -277,14 +277,12 @@ fn detect_groups(notes: &mut Vec<String>) -> Driver {
 
 /// Forks the spawner and keeps the agent's end of the socket.
 fn fork_spawner(prepared: Prepared, driver: Driver) -> Result<OwnedFd, NodeError> {
-    let filters = Filters::build()
-        .map_err(io::Error::other)
-        .map_err(preparing("build the system call filters"))?;
+    let filter = Filter::build();
     let (here, there) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|e| preparing("make a socket for the spawner")(e.into()))?;
     sys::clone_child(0, move || {
-        sys::exit_now(match become_spawner(there, prepared, filters, driver) {
+        sys::exit_now(match become_spawner(there, prepared, filter, driver) {
             Ok(supervisor) => {
                 supervisor.serve();
                 0
@@ -300,7 +298,7 @@ fn fork_spawner(prepared: Prepared, driver: Driver) -> Result<OwnedFd, NodeError
 fn become_spawner(
     socket: OwnedFd,
     prepared: Prepared,
-    filters: Filters,
+    filter: Filter,
     driver: Driver,
 ) -> io::Result<Supervisor> {
     let kept = rustix::io::fcntl_dupfd_cloexec(&socket, 3)?;
@@ -311,5 +309,5 @@ fn become_spawner(
     rustix::thread::set_name(c"spawner")?;
     // Programs must not share keys with the agent. Without keys in the kernel there is no need.
     let _ = sys::fresh_session_keyring();
-    Supervisor::new(kept, prepared, filters, driver)
+    Supervisor::new(kept, prepared, filter, driver)
 }

@@ -12,7 +12,7 @@ use crate::{
     cgroup::{Driver, RunGroup},
     host::Prepared,
     protocol::{self, Notice, Request, Ticket},
-    sandbox::{self, AtStage, Filters, Report, Setup, SetupError},
+    sandbox::{self, AtStage, Filter, Report, Setup, SetupError},
     spec::{Ended, Exit, ProgramSpec, Root, RunEvent, SandboxSpec, Stage, StartFailure, Usage},
     sys,
 };
@@ -35,7 +35,7 @@ pub(crate) struct Supervisor {
     socket: OwnedFd,
     epoll: OwnedFd,
     prepared: Prepared,
-    filters: Filters,
+    filter: Filter,
     driver: Driver,
     runs: HashMap<Ticket, Run>,
     outgoing: VecDeque<Notice>,
@@ -64,14 +64,14 @@ impl Supervisor {
     pub(crate) fn new(
         socket: OwnedFd,
         prepared: Prepared,
-        filters: Filters,
+        filter: Filter,
         driver: Driver,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(SOCKET);
         epoll::add(&epoll, &socket, data, epoll::EventFlags::IN)?;
         let (runs, outgoing, leftover) = Default::default();
-        Ok(Self { socket, epoll, prepared, filters, driver, runs, outgoing, leftover })
+        Ok(Self { socket, epoll, prepared, filter, driver, runs, outgoing, leftover })
     }
 
     /// Serves until the agent is gone.
@@ -119,8 +119,8 @@ impl Supervisor {
 
     fn on_request(&mut self, request: Request, attached: Vec<OwnedFd>) {
         match request {
-            Request::Spawn { ticket, sandbox, program } => {
-                match self.spawn(ticket, &sandbox, &program, attached) {
+            Request::Spawn { ticket, sandbox, program, layer_bytes } => {
+                match self.spawn(ticket, &sandbox, &program, layer_bytes, attached) {
                     Ok(run) => drop(self.runs.insert(ticket, run)),
                     Err(error) => self.tell(ticket, RunEvent::Failed(error.into())),
                 }
@@ -143,6 +143,7 @@ impl Supervisor {
         ticket: Ticket,
         sandbox: &SandboxSpec,
         program: &ProgramSpec,
+        layer_bytes: Option<u64>,
         attached: Vec<OwnedFd>,
     ) -> Result<Run, SetupError> {
         let [stdout, stderr] = <[OwnedFd; 2]>::try_from(attached)
@@ -156,7 +157,8 @@ impl Supervisor {
             sandbox::report_pipe().at(Stage::Process, || "cannot make a pipe".into())?;
         let setup = Setup {
             prepared: &self.prepared,
-            filters: &self.filters,
+            filter: &self.filter,
+            layer_bytes,
             group: &group,
             sandbox,
             program,

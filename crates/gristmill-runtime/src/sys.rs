@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // raw clone3, mount_setattr, wait4, keyctl and _exit have no safe wrapper
 
 use crate::spec::Usage;
+use nix::sched::CloneFlags;
 use std::{
     ffi::CString,
     io,
@@ -43,16 +44,19 @@ pub(crate) fn clone_child(flags: libc::c_int, body: impl FnOnce() -> i32) -> io:
     }
 }
 
-/// Makes a child that is a plain copy of this process. The caller waits until the child has executed a program or ended. Works under a filter that knows
-/// no `clone3`.
-pub(crate) fn fork_until_execution(body: impl FnOnce() -> i32) -> io::Result<i32> {
-    let flags = libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: no CLONE_VM and no stack: a fork of a process with one thread, as above.
-    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) as i32 } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => exit_now(catch_unwind(AssertUnwindSafe(body)).unwrap_or(BROKEN)),
-        pid => Ok(pid),
-    }
+/// Makes a child that borrows this process's memory until it has executed a program or ended,
+/// while this process waits. Works under a filter that knows no `clone3`. `body` should leave
+/// nothing behind in memory but what may leak.
+pub(crate) fn fork_until_execution(mut body: impl FnMut() -> i32) -> io::Result<i32> {
+    const STACK_BYTES: usize = 512 << 10;
+    let mut stack = vec![0u8; STACK_BYTES];
+    let child = || catch_unwind(AssertUnwindSafe(&mut body)).unwrap_or(BROKEN) as isize;
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    // SAFETY: like vfork, with a stack of its own: this process has a single thread and runs
+    // on only when the child no longer uses its memory. Descriptors and signal actions are
+    // the child's own.
+    let pid = unsafe { nix::sched::clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) };
+    Ok(pid?.as_raw())
 }
 
 /// Ends this process without running destructors that belong to its parent's copy.

@@ -184,6 +184,22 @@ fn names_with_odd_characters_can_be_mounted() {
 }
 
 #[test]
+fn changes_may_be_kept_in_bounded_memory_without_a_scratch_directory() {
+    as_everyone(|agent| {
+        let mut plan = agent.plan(&[
+            "sh",
+            "-c",
+            "echo x > /usr/new && ls -A /tmp && head -c 3000000 /dev/zero > /tmp/f || wc -c < /tmp/f",
+        ]);
+        fs::remove_dir(&plan.sandbox.scratch).expect("it was empty");
+        plan.layer_bytes = Some(2 << 20);
+        let outcome = agent.run(plan);
+        let written: u64 = outcome.output().parse().expect("a number");
+        assert!((1 << 20..=2 << 20).contains(&written), "{outcome:?}");
+    });
+}
+
+#[test]
 fn memory_mounts_have_a_bound() {
     as_everyone(|agent| {
         let plan = agent

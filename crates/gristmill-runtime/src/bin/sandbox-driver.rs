@@ -34,6 +34,7 @@ enum Order {
         program: ProgramSpec,
         stdout: PathBuf,
         stderr: PathBuf,
+        layer_bytes: Option<u64>,
     },
     Kill {
         run: u64,
@@ -71,7 +72,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut handles: BTreeMap<u64, RunHandle> = BTreeMap::new();
     for line in lines {
         match serde_json::from_str(&line?)? {
-            Order::Spawn { run, sandbox, program, stdout, stderr } => {
+            Order::Spawn { run, sandbox, program, stdout, stderr, layer_bytes } => {
+                let spawner = layer_bytes.map_or(spawner.clone(), |b| spawner.in_memory(b));
                 let (out, err) = (File::create(stdout)?, File::create(stderr)?);
                 let ended = ended.clone();
                 let listener = move |event| say(run, event, &ended);

@@ -33,7 +33,7 @@ pub(super) fn give_up(setup: &Setup<'_>) -> Result<(), SetupError> {
     limit(&setup.sandbox.limits).at(Stage::Limits, step("set resource limits"))?;
     shrink_capabilities().at(Stage::Confinement, step("drop capabilities"))?;
     set_no_new_privs(true).at(Stage::Confinement, step("forbid new privileges"))?;
-    seccomp::install(setup.filters).at(Stage::Confinement, step("install the call filter"))?;
+    seccomp::install(setup.filter).at(Stage::Confinement, step("install the call filter"))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .at(Stage::Confinement, step("hide from the program"))
 }

@@ -62,15 +62,17 @@ struct Layers {
 
 impl Layers {
     fn new(setup: &Setup<'_>) -> Result<Self, SetupError> {
-        let scratch = &setup.sandbox.scratch;
-        let identity = setup.prepared.identity;
-        if setup.prepared.layer == Layer::Memory {
-            let memory = tmpfs(&[("mode", "0700")])
-                .and_then(|m| attach(m.as_fd(), scratch))
-                .at(Stage::Files, || "cannot make a writable layer in memory".into());
-            memory?;
+        let prepared = setup.prepared;
+        let identity = prepared.identity;
+        if setup.layer_bytes.is_none() && prepared.layer == Layer::Disk {
+            return Ok(Self { top: setup.sandbox.scratch.clone(), identity });
         }
-        Ok(Self { top: scratch.clone(), identity })
+        let size = setup.layer_bytes.map_or("50%".to_owned(), |bytes| bytes.to_string());
+        let top = prepared.layers();
+        tmpfs(&[("mode", "0700"), ("size", &size)])
+            .and_then(|memory| attach(memory.as_fd(), &top))
+            .at(Stage::Files, || "cannot make a writable layer in memory".into())?;
+        Ok(Self { top, identity })
     }
 
     /// A new private directory owned by the sandbox.

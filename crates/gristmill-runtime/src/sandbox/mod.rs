@@ -16,7 +16,7 @@ mod seccomp;
 
 pub(crate) use confine::map_to_root;
 pub(crate) use files::{attach, bind_tree, device_tree, fresh_overlay, tmpfs};
-pub(crate) use seccomp::Filters;
+pub(crate) use seccomp::Filter;
 
 use crate::{
     cgroup::RunGroup,
@@ -46,7 +46,9 @@ pub(crate) enum Report {
 /// Everything pid 1 needs, all in its copy of the spawner's memory.
 pub(crate) struct Setup<'a> {
     pub prepared: &'a Prepared,
-    pub filters: &'a Filters,
+    pub filter: &'a Filter,
+    /// Bytes of memory for the private layers; `None`: they lie in the scratch directory.
+    pub layer_bytes: Option<u64>,
     pub group: &'a RunGroup,
     pub sandbox: &'a SandboxSpec,
     pub program: &'a ProgramSpec,

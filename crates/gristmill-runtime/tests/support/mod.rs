@@ -93,6 +93,8 @@ impl Outcome {
 pub struct Plan {
     pub sandbox: SandboxSpec,
     pub program: ProgramSpec,
+    /// Memory for what it writes outside its mounts, instead of the scratch directory.
+    pub layer_bytes: Option<u64>,
 }
 
 impl Plan {
@@ -210,6 +212,7 @@ impl Agent {
                 env: vec![("PATH".into(), "/usr/bin:/bin".into())],
                 directory: "/".into(),
             },
+            layer_bytes: None,
         }
     }
 
@@ -223,7 +226,7 @@ impl Agent {
         }
         self.order(&json!({"Spawn": {
             "run": run, "sandbox": plan.sandbox, "program": plan.program,
-            "stdout": stdout, "stderr": stderr,
+            "stdout": stdout, "stderr": stderr, "layer_bytes": plan.layer_bytes,
         }}));
         run
     }

@@ -1,0 +1,141 @@
+//! What one sandboxed `true` costs beside a bare one: wall clock and processor time of the whole
+//! tree, in interleaved rounds of serial starts.
+//!
+//! `cargo run --release -p gristmill-runtime --example start_cost -- [ROUNDS] [STARTS]`
+
+use gristmill_runtime::{
+    Identity, Limits, Node, NodeOptions, ProgramSpec, Root, RunEvent, SandboxSpec, Spawner,
+};
+use std::{
+    error::Error,
+    fs::{self, File},
+    path::Path,
+    process::Command,
+    sync::mpsc,
+    time::Instant,
+};
+
+const NOBODY: Identity = Identity { uid: 65_534, gid: 65_534 };
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut numbers = std::env::args().skip(1).map(|a| a.parse::<usize>());
+    let rounds = numbers.next().transpose()?.unwrap_or(10);
+    let starts = numbers.next().transpose()?.unwrap_or(100);
+    let top = std::env::temp_dir().join(format!("start-cost-{}", std::process::id()));
+    let options = NodeOptions { directory: top.clone(), identity: NOBODY };
+    let (node, report) = Node::enter(options)?;
+    let spawner_pid = only_child()?;
+    let spawner = node.start()?;
+    println!(
+        "privileged: {}, {rounds} rounds of {starts} starts, microseconds each",
+        report.privileged
+    );
+    let in_memory = spawner.in_memory(64 << 20);
+    let memory = Limits { memory_bytes: Some(1 << 30), ..Limits::default() };
+    let mut rows: [Vec<Cost>; 4] = Default::default();
+    for _ in 0..rounds {
+        rows[0].push(measure(starts, spawner_pid, || bare().map(|()| 0))?);
+        rows[1]
+            .push(measure(starts, spawner_pid, || sandboxed(&in_memory, &top, Limits::default()))?);
+        rows[2].push(measure(starts, spawner_pid, || sandboxed(&in_memory, &top, memory.clone()))?);
+        rows[3].push(measure(starts, spawner_pid, || on_disk(&spawner, &top))?);
+    }
+    let names = ["posix_spawn", "sandbox", "memory limit", "layers on disk"];
+    for (name, costs) in names.iter().zip(&rows) {
+        let wall = median(costs.iter().map(|c| c.wall));
+        let processor = median(costs.iter().map(|c| c.processor));
+        let ratio = median(rows[0].iter().zip(costs).map(|(bare, c)| bare.wall / c.wall));
+        println!("{name:14} wall {wall:6.0}  processor {processor:6.0}  bare / this {ratio:.2}");
+    }
+    rustix::mount::unmount(top.join("base"), rustix::mount::UnmountFlags::DETACH)?;
+    fs::remove_dir_all(&top)?;
+    Ok(())
+}
+
+struct Cost {
+    wall: f64,
+    processor: f64,
+}
+
+/// Runs `start` so often; each answers the processor time that its own tree reported.
+fn measure(
+    starts: usize,
+    spawner: i32,
+    mut start: impl FnMut() -> Result<u64, Box<dyn Error>>,
+) -> Result<Cost, Box<dyn Error>> {
+    let (clock, before) = (Instant::now(), processor_micros(spawner)?);
+    let mut reported = 0;
+    for _ in 0..starts {
+        reported += start()?;
+    }
+    let wall = clock.elapsed().as_secs_f64() * 1e6;
+    let processor = processor_micros(spawner)? - before + reported as f64;
+    Ok(Cost { wall: wall / starts as f64, processor: processor / starts as f64 })
+}
+
+fn bare() -> Result<(), Box<dyn Error>> {
+    match Command::new("/bin/true").status()?.success() {
+        true => Ok(()),
+        false => Err("true failed".into()),
+    }
+}
+
+fn on_disk(spawner: &Spawner, top: &Path) -> Result<u64, Box<dyn Error>> {
+    fs::create_dir(top.join("scratch"))?;
+    let used = sandboxed(spawner, top, Limits::default())?;
+    fs::remove_dir_all(top.join("scratch"))?;
+    Ok(used)
+}
+
+fn sandboxed(spawner: &Spawner, top: &Path, limits: Limits) -> Result<u64, Box<dyn Error>> {
+    let sandbox = SandboxSpec {
+        id: "run".into(),
+        root: Root::Host,
+        scratch: top.join("scratch"),
+        mounts: vec![],
+        masked: vec!["/home".into()],
+        host_name: "worker-0".into(),
+        limits: Limits { processes_max: Some(1_000), ..limits },
+    };
+    let program =
+        ProgramSpec { arguments: vec!["/bin/true".into()], env: vec![], directory: "/".into() };
+    let (send, events) = mpsc::channel();
+    let null = || File::options().write(true).open("/dev/null");
+    let listener = move |event| drop(send.send(event));
+    let _run = spawner.spawn(&sandbox, &program, null()?.into(), null()?.into(), listener)?;
+    let used = loop {
+        match events.recv()? {
+            RunEvent::Started { .. } => {}
+            RunEvent::Exited(ended) => break ended.usage,
+            RunEvent::Failed(failure) => return Err(failure.into()),
+        }
+    };
+    Ok(used.user_micros + used.system_micros)
+}
+
+/// Time on a processor of this process with its children, and of the spawner itself.
+fn processor_micros(spawner: i32) -> Result<f64, Box<dyn Error>> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let mut total = 0.0;
+    for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+        let used = getrusage(who)?;
+        for time in [used.user_time(), used.system_time()] {
+            total += time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64;
+        }
+    }
+    let spawner = fs::read_to_string(format!("/proc/{spawner}/schedstat"))?;
+    let nanos: f64 = spawner.split(' ').next().ok_or("no time in schedstat")?.parse()?;
+    Ok(total + nanos / 1e3)
+}
+
+fn only_child() -> Result<i32, Box<dyn Error>> {
+    let me = std::process::id();
+    let children = fs::read_to_string(format!("/proc/{me}/task/{me}/children"))?;
+    Ok(children.trim().parse()?)
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
