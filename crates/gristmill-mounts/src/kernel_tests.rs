@@ -195,9 +195,13 @@ fn random_and_sequential_reads_are_the_bytes_of_the_object() {
             }
             let whole = fs::read(scene.path("large")).expect("readable");
             assert!(whole == body, "in one pass");
-            let before = scene.store.gets.load(Relaxed);
-            assert!(fs::read(scene.path("large")).expect("readable") == body);
-            assert_eq!(scene.store.gets.load(Relaxed), before, "the kernel has it");
+            // The kernel may lose pages when others need memory, but not every time.
+            let costs_nothing = (0..20).any(|_| {
+                let before = scene.store.gets.load(Relaxed);
+                assert!(fs::read(scene.path("large")).expect("readable") == body);
+                scene.store.gets.load(Relaxed) == before
+            });
+            assert!(costs_nothing, "the kernel keeps what it has read");
         },
     );
 }
@@ -358,6 +362,34 @@ fn a_killed_reader_ends_although_the_store_does_not_answer() {
             let (done, ended) = mpsc::channel();
             thread::spawn(move || done.send(child.wait().expect("it ends")));
             ended.recv_timeout(Duration::from_secs(30)).expect("it does not hang");
+        },
+    );
+}
+
+#[test]
+fn a_slow_object_does_not_hold_up_others() {
+    on_a_mount(
+        |scene| {
+            (0..20).for_each(|number| scene.fill(&format!("in/stuck-{number}"), "slow"));
+            scene.fill("in/quick", "quick");
+        },
+        |scene| {
+            scene.store.set(Faults { stuck: Some("stuck".to_owned()), ..Faults::default() });
+            let stuck: Vec<_> = (0..20)
+                .map(|number| {
+                    let path = scene.path(&format!("stuck-{number}"));
+                    Command::new("cat").arg(path).spawn().expect("cat is there")
+                })
+                .collect();
+            while scene.store.gets.load(Relaxed) < 20 {
+                thread::yield_now();
+            }
+            assert_eq!(fs::read(scene.path("quick")).expect("readable"), b"quick");
+            assert_eq!(names(&scene.input).len(), 21);
+            for mut child in stuck {
+                child.kill().expect("it waits");
+                child.wait().expect("it ends");
+            }
         },
     );
 }

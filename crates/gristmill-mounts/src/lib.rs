@@ -1,9 +1,20 @@
 //! Trees of objects as files, and files back into objects.
 //!
-//! Meaning first: [`names`], [`table`] and [`tree`] say what a listing of keys looks like as
-//! directories; [`upload`] does the way back; [`fallback`] downloads where the kernel cannot mount.
+//! ```text
+//! names -> table -> tree        what a listing of keys looks like as directories
+//! pattern -> reader -> segment  what a read means, and the ranges that answer it
+//! fuse -> mounter -> process    the kernel's questions, in a process of their own
+//! fallback                      the same tree downloaded, where the kernel cannot mount
+//! walk -> upload -> send        what a program left behind, into the store
+//! remote -> download            the store, asked with patience
+//! ```
 //!
-//! Architecture invariant: nothing here writes to an input. Nothing here knows what a job is.
+//! Meaning first, kernel second: only `fuse`, `kernel` and `mounter` need one.
+//!
+//! Architecture invariant: nothing here writes to an input, and no read mixes two versions of an
+//! object. Nothing here knows what a job is.
+//!
+//! Start at [`process::MounterProcess`] and [`upload::Uploader`]; for the rules, at [`table`].
 
 pub mod budget;
 pub mod download;

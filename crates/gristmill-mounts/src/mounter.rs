@@ -25,11 +25,16 @@ use crate::{
 };
 use gristmill_model::Timestamp;
 use gristmill_objects::{ObjectError, ObjectStore};
+use rustix::{
+    process::{Resource, Rlimit, setrlimit},
+    thread::set_no_new_privs,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     future::Future,
     io::{self, BufRead, Write},
     path::PathBuf,
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime},
 };
@@ -37,6 +42,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
+use tracing::debug;
 
 /// How long a mount that is still in use may last after the end.
 const DETACH_GRACE: Duration = Duration::from_secs(2);
@@ -139,15 +145,29 @@ pub fn read_input<T: DeserializeOwned>() -> io::Result<T> {
 
 /// Serves a mount until standard input is closed or SIGTERM comes. True when all went well.
 pub fn serve(spec: &MounterSpec, store: Arc<dyn ObjectStore>) -> bool {
+    keep_secrets();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()
         .expect("a process that just began can start threads");
-    let served = runtime.block_on(serve_until(spec, store, asked_to_end(), say));
+    let served = runtime.block_on(async {
+        // Listening begins before anybody knows that we are there.
+        let end = asked_to_end();
+        serve_until(spec, store, end, say).await
+    });
     // Requests that still run are of no use to anybody.
     runtime.shutdown_background();
     served
+}
+
+/// What we hold goes into no core file, and no program we might be made to start gains rights.
+fn keep_secrets() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let kept = setrlimit(Resource::Core, none).and_then(|()| set_no_new_privs(true));
+    if let Err(error) = kept {
+        debug!(%error, "could not turn core files off");
+    }
 }
 
 /// Prints a line for the agent. When nobody listens any more there is nobody to tell.
@@ -163,7 +183,12 @@ async fn serve_until(
     end: impl Future<Output = ()>,
     mut say: impl FnMut(&Line),
 ) -> bool {
-    let mounted = match Mounted::start(spec, store).await {
+    let mut end = pin!(end);
+    let started = tokio::select! {
+        started = Mounted::start(spec, store) => started,
+        () = &mut end => return false, // nobody waits for it any more
+    };
+    let mounted = match started {
         Ok(mounted) => mounted,
         Err(failure) => {
             say(&Line::Failed(failure));
@@ -177,7 +202,7 @@ async fn serve_until(
 }
 
 /// Ends when the agent closes our standard input, or we are told to go.
-async fn asked_to_end() {
+fn asked_to_end() -> impl Future<Output = ()> {
     let (closed, input_closed) = oneshot::channel();
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
@@ -185,10 +210,12 @@ async fn asked_to_end() {
     });
     let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
     let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
-    tokio::select! {
-        _ = input_closed => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    async move {
+        tokio::select! {
+            _ = input_closed => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

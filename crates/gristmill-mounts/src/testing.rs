@@ -32,6 +32,8 @@ pub struct Faults {
     pub denied: Option<String>,
     /// Added before every answer.
     pub delay: Duration,
+    /// Keys with this text in them are answered after ten minutes.
+    pub stuck: Option<String>,
     /// Every stored byte is reported with a wrong CRC-64 once per so many puts.
     pub wrong_crc_every: u64,
 }
@@ -120,6 +122,9 @@ impl FaultyStore {
         let faults = self.faults.lock().expect("no panic while locked").clone();
         if !faults.delay.is_zero() {
             tokio::time::sleep(faults.delay).await;
+        }
+        if faults.stuck.as_ref().is_some_and(|text| key.contains(text.as_str())) {
+            tokio::time::sleep(Duration::from_secs(600)).await;
         }
         if faults.denied.as_ref().is_some_and(|text| key.contains(text.as_str())) {
             let (bucket, key) = (BUCKET.to_owned(), key.to_owned());
