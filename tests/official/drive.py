@@ -47,7 +47,9 @@ class Region:
 
     def __init__(self, directory):
         self.log = open(os.path.join(directory, "serve.log"), "w")
-        environment = dict(os.environ, GRISTMILL_ROOT_ACCESS_KEY_ID=KEY, GRISTMILL_ROOT_ACCESS_KEY_SECRET=SECRET)
+        # Variables of the test runner are no settings of a region.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GRISTMILL_")}
+        environment.update(GRISTMILL_ROOT_ACCESS_KEY_ID=KEY, GRISTMILL_ROOT_ACCESS_KEY_SECRET=SECRET)
         command = [
             os.path.join(BINARIES, "gristmill"), "serve", "--data-dir", os.path.join(directory, "data"),
             "--region", REGION, "--front-listen", "127.0.0.1:80", "--front-tls-listen", "127.0.0.1:443",
@@ -60,7 +62,7 @@ class Region:
                 return
             except OSError:
                 if time.monotonic() > deadline or self.process.poll() is not None:
-                    raise SystemExit("the region did not start")
+                    raise SystemExit("the region did not start:\n" + open(self.log.name).read())
                 time.sleep(0.05)
 
     def stop(self):
@@ -202,7 +204,7 @@ def test_the_sdk_changes_the_size_of_a_cluster():
     assert client.get_cluster(made.Id).Groups["g1"].DesiredVMCount == 2
 
     def running():
-        machines = client.list_cluster_instances(made.Id, "g1").Items
+        machines = client.list_cluster_instances(made.Id, "g1", "", 100).Items
         assert all(machine.Id.startswith("i-") for machine in machines)
         return [m.Id for m in machines if m.State == "Running"] if len(machines) == 2 else []
 
@@ -231,7 +233,8 @@ def bcs(*words, cwd=None):
 
 
 def test_bcs_runs_the_log_count_job():
-    bcs("login", REGION, KEY, SECRET)
+    assert "login success" in bcs("login", REGION, KEY, SECRET)
+    bcs("set", "-t", "ecs.sn1.medium")
     bcs("set", "-o", f"oss://{BUCKET}/cli/")
     with open(os.path.join(HOME, "data.txt"), "w") as file:
         file.write(make_log())

@@ -160,7 +160,7 @@ impl Sessions {
         }
         info!(%worker, %generation, address = hello.address, version = hello.version, holds = holds.len(), "agent called");
         for notice in &hello.notices {
-            info!(%worker, notice, "agent's machine");
+            debug!(%worker, notice, "the agent's machine");
         }
         let (logs, mut log_requests) = mpsc::channel(LOG_REQUESTS_MAX);
         let replaced = self.enter(worker, generation, logs);
