@@ -361,6 +361,13 @@ impl World {
     }
 
     fn worker_goes(&mut self, id: WorkerId, reason: &str, at: Timestamp) {
+        let worker = Arc::clone(self.worker_of(id));
+        let settled = worker.since.after(self.options.worker_settle) <= at;
+        let group = &self.cluster_of(worker.cluster).groups[&worker.group];
+        let unwanted = group.alive() > group.desired;
+        if worker.state == WorkerState::Running && !settled && !unwanted {
+            self.change_cluster(worker.cluster).note_unsettled(&worker.group, at);
+        }
         self.change_worker(id, |worker| {
             worker.state = WorkerState::Deleting;
             worker.hint = reason.to_owned();

@@ -19,6 +19,16 @@ use std::{collections::BTreeMap, sync::Arc};
 impl World {
     /// Whether everything adds up; otherwise what does not.
     pub fn check(&self) -> Result<(), Vec<String>> {
+        let mut wrong = self.check_books().err().unwrap_or_default();
+        let slots = self.options.slots_per_worker;
+        let overfull = self.workers.values().filter(|worker| worker.used() > slots);
+        wrong.extend(overfull.map(|it| format!("{} has {} runs of {slots}", it.id, it.used())));
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// Whether the books agree with each other, whatever the options say now: a restart may have
+    /// brought smaller ones.
+    pub(crate) fn check_books(&self) -> Result<(), Vec<String>> {
         let mut wrong = Vec::new();
         for job in self.jobs.values() {
             check_job(job, &mut wrong);
@@ -61,9 +71,6 @@ impl World {
         let id = worker.id;
         if worker.state != WorkerState::Running && !worker.runs.is_empty() {
             wrong.push(format!("{id} is {} and has runs", worker.state.name()));
-        }
-        if worker.used() > self.options.slots_per_worker {
-            wrong.push(format!("{id} has {} runs", worker.used()));
         }
         if (worker.state == WorkerState::Pending) != worker.again_at.is_some() {
             wrong.push(format!("{id} is {} with {:?}", worker.state.name(), worker.again_at));

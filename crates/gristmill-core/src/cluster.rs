@@ -5,6 +5,7 @@
 //! machine has not called. Every state has a way out: `again_at`, `Options::worker_start_max`,
 //! the server's patience with silent machines, and the provider's `Gone`.
 
+use crate::options::Options;
 use gristmill_model::{
     AccountId, ClusterId, ClusterSpec, Generation, GroupName, InstanceNo, JobId, RunId, Seconds,
     TaskName, Timestamp, WorkerId, WorkerState, event::Purpose,
@@ -12,6 +13,12 @@ use gristmill_model::{
 use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
+
+/// So many machines in a row may be lost before they settled; then replacements wait.
+pub(crate) const UNSETTLED_FREE: u32 = 3;
+
+/// Losses further apart than this are not in a row.
+pub(crate) const UNSETTLED_APART: Seconds = Seconds(60);
 
 /// How many lines of its operation log a cluster keeps.
 pub const LOG_LINES_MAX: usize = 100;
@@ -49,6 +56,8 @@ pub struct Group {
     pub workers: OrdSet<WorkerId>,
     /// How many machines are in each state.
     pub metrics: Metrics,
+    /// How many machines in a row were lost before they settled, and when the last one was.
+    pub unsettled: Option<(u32, Timestamp)>,
 }
 
 /// How many machines are in each state (`Metrics` of a cluster counts the last three).
@@ -135,6 +144,15 @@ impl Cluster {
         self.groups.values().map(|group| group.desired).sum()
     }
 
+    /// Notes that a machine went before it settled.
+    pub(crate) fn note_unsettled(&mut self, group: &GroupName, at: Timestamp) {
+        let group = self.groups.get_mut(group).expect("a machine is in a group");
+        group.unsettled = Some(match group.unsettled {
+            Some((count, last)) if at <= last.after(UNSETTLED_APART) => (count + 1, at),
+            _ => (1, at),
+        });
+    }
+
     pub(crate) fn note(&mut self, line: LogLine) {
         if self.log.len() == LOG_LINES_MAX {
             self.log.pop_front();
@@ -144,6 +162,13 @@ impl Cluster {
 }
 
 impl Group {
+    /// Until when a replacement waits because too many machines did not settle.
+    pub(crate) fn wait_until(&self, options: &Options) -> Option<Timestamp> {
+        let (count, last) = self.unsettled?;
+        let failures = count.checked_sub(UNSETTLED_FREE).filter(|failures| *failures > 0)?;
+        Some(last.after(options.back_off(failures)))
+    }
+
     /// How many machines are there or coming.
     pub fn alive(&self) -> u32 {
         self.metrics.pending + self.metrics.starting + self.metrics.running

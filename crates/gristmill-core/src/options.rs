@@ -14,6 +14,10 @@ pub struct Options {
     pub slots_per_worker: u32,
     /// A machine that was asked for and has not called for longer is given up and replaced.
     pub worker_start_max: Seconds,
+    /// A machine that is lost sooner after its first call did not settle. When several in a row
+    /// do not, replacements of the group wait as if they could not be made: an agent that
+    /// crashes as it starts does not keep the provider busy.
+    pub worker_settle: Seconds,
     /// How long the mill waits before it asks again for a machine that could not be made; each
     /// further failure doubles it.
     pub ask_again_first: Seconds,
@@ -29,6 +33,7 @@ impl Default for Options {
             limits: Limits::default(),
             slots_per_worker: 1,
             worker_start_max: Seconds(600),
+            worker_settle: Seconds(2),
             ask_again_first: Seconds(1),
             ask_again_max: Seconds(60),
             token_kept: Seconds(86_400),

@@ -32,7 +32,7 @@ const SWEEP: Seconds = Seconds(10);
 /// After the faults stopped, everything must have ended within so many messages.
 const DRAIN_STEPS_MAX: u64 = 30_000;
 const LAST_EVENTS_MAX: usize = 30;
-const PUT_BACK_MAX: u32 = 4;
+const PUT_BACK_MAX: u32 = 2;
 
 /// Something that arrives.
 enum Message {

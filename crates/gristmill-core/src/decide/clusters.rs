@@ -191,26 +191,30 @@ impl Draft<'_> {
             worker = self.ids.worker();
         }
         let host_name = self.world.next_host_name(cluster, group);
-        self.want(worker, Generation(1), cluster, group.clone(), host_name);
+        let generation = Generation(1);
+        let (group, at) = (group.clone(), self.now);
+        let wait = self.world.cluster_of(cluster).groups[&group].wait_until(&self.world.options);
+        self.emit(Event::WorkerWanted { worker, generation, cluster, group, host_name, at });
+        match wait.filter(|again_at| *again_at > self.now) {
+            Some(again_at) => {
+                let reason = "machines of the group were lost as soon as they ran".to_owned();
+                self.emit(Event::WorkerDelayed { worker, generation, reason, again_at });
+            }
+            None => self.ensure(worker),
+        }
     }
 
     /// Asks again for a machine that could not be made.
     pub(super) fn want_again(&mut self, worker: &Worker) {
         let Worker { id, cluster, .. } = *worker;
         let generation = Generation(worker.generation.0 + 1);
-        self.want(id, generation, cluster, worker.group.clone(), worker.host_name.clone());
+        let (group, host_name) = (worker.group.clone(), worker.host_name.clone());
+        let at = self.now;
+        self.emit(Event::WorkerWanted { worker: id, generation, cluster, group, host_name, at });
+        self.ensure(id);
     }
 
-    fn want(
-        &mut self,
-        worker: WorkerId,
-        generation: Generation,
-        cluster: ClusterId,
-        group: GroupName,
-        host_name: String,
-    ) {
-        let at = self.now;
-        self.emit(Event::WorkerWanted { worker, generation, cluster, group, host_name, at });
+    fn ensure(&mut self, worker: WorkerId) {
         let effect = self.world.ensure_effect(self.world.worker_of(worker));
         self.effects.push(effect);
     }

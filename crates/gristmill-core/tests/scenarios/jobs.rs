@@ -244,6 +244,20 @@ fn a_token_is_forgotten_after_a_day_but_not_with_its_job() {
 }
 
 #[test]
+fn a_token_that_is_too_old_is_used_anew_even_if_nobody_forgot_it_yet() {
+    check(
+        "cluster C w*0
+         job J on C: a; token t one
+         later 86400
+         job J on C: a; token t two
+         wait 0
+         job J on C: a; token t two",
+        "another job
+         the same job",
+    );
+}
+
+#[test]
 fn the_jobs_of_others_are_not_found() {
     check(
         "cluster C w

@@ -127,6 +127,50 @@ fn a_machine_that_never_calls_is_replaced() {
 }
 
 #[test]
+fn replacements_wait_when_machines_are_lost_as_soon_as_they_run() {
+    check(
+        "cluster C w
+         call
+         gone c-w-1
+         call
+         gone c-w-2
+         call
+         gone c-w-3
+         effects
+         call
+         gone c-w-4
+         effects
+         wait 1
+         effects
+         call
+         wait 2
+         gone c-w-5
+         effects
+         wait 61
+         call
+         gone c-w-6
+         effects",
+        "remove c-w-3 1, ensure c-w-4 1
+         remove c-w-4 1
+         ensure c-w-5 2
+         remove c-w-5 2, ensure c-w-6 1
+         remove c-w-6 1, ensure c-w-7 1",
+    );
+}
+
+#[test]
+fn a_group_made_smaller_and_larger_again_does_not_wait() {
+    check(
+        "cluster C w*6
+         call
+         resize C w*0
+         resize C w*1
+         effects",
+        "ensure c-w-7 1",
+    );
+}
+
+#[test]
 fn losing_a_machine_can_fail_a_job_whose_other_runs_are_on_it() {
     check(
         "options slots 3, put back 0

@@ -15,7 +15,8 @@
 //! unable a/0 | broken a/0 | cancel a/0   what the machine says of the current run of a/0
 //! finish all                             place, start and finish until nothing is left
 //! silent H | gone H | noroom H WORDS     what is seen of a machine
-//! wait 5                                 seconds pass
+//! wait 5                                 seconds pass and what is due is done
+//! later 5                                seconds pass and nobody looks
 //! twice COMMAND                          the second time nothing may happen
 //! stale COMMAND                          a report of the run before the current one, or a
 //!                                        word of an older generation: nothing may happen
@@ -99,6 +100,7 @@ impl Stage {
             "finish" if rest == "all" => self.finish_all(),
             "silent" | "gone" | "noroom" => self.seen(verb, rest),
             "wait" => self.wait(rest.parse().expect("seconds")),
+            "later" => self.now = self.now.after(Seconds(rest.parse().expect("seconds"))),
             "show" => self.show(rest),
             "why" => {
                 let why = self.world.why(self.jobs[rest]).unwrap_or_else(|| "no job".to_owned());
