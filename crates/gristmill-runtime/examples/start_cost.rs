@@ -1,7 +1,9 @@
-//! What one sandboxed `true` costs beside a bare one: wall clock and processor time of the whole
-//! tree, in interleaved rounds of serial starts.
+//! What one sandboxed `true` costs beside a bare one and beside one in bare namespaces: wall clock
+//! and processor time of the whole tree, in interleaved rounds of serial starts.
 //!
 //! `cargo run --release -p gristmill-runtime --example start_cost -- [ROUNDS] [STARTS]`
+
+#![allow(unsafe_code)] // a bare clone has no safe wrapper
 
 use gristmill_runtime::{
     Identity, Limits, Node, NodeOptions, ProgramSpec, Root, RunEvent, SandboxSpec, Spawner,
@@ -32,15 +34,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     let in_memory = spawner.in_memory(64 << 20);
     let memory = Limits { memory_bytes: Some(1 << 30), ..Limits::default() };
-    let mut rows: [Vec<Cost>; 4] = Default::default();
+    let mut rows: [Vec<Cost>; 5] = Default::default();
     for _ in 0..rounds {
         rows[0].push(measure(starts, spawner_pid, || bare().map(|()| 0))?);
         rows[1]
             .push(measure(starts, spawner_pid, || sandboxed(&in_memory, &top, Limits::default()))?);
         rows[2].push(measure(starts, spawner_pid, || sandboxed(&in_memory, &top, memory.clone()))?);
-        rows[3].push(measure(starts, spawner_pid, || on_disk(&spawner, &top))?);
+        rows[4].push(measure(starts, spawner_pid, || on_disk(&spawner, &top))?);
     }
-    let names = ["posix_spawn", "sandbox", "memory limit", "layers on disk"];
+    let names = ["posix_spawn", "namespaces", "sandbox", "memory limit", "layers on disk"];
     for (name, costs) in names.iter().zip(&rows) {
         let wall = median(costs.iter().map(|c| c.wall));
         let processor = median(costs.iter().map(|c| c.processor));
@@ -77,6 +79,31 @@ fn bare() -> Result<(), Box<dyn Error>> {
     match Command::new("/bin/true").status()?.success() {
         true => Ok(()),
         false => Err("true failed".into()),
+    }
+}
+
+/// The floor: the namespaces of a sandbox and nothing else.
+fn namespaced() -> Result<(), Box<dyn Error>> {
+    use nix::sched::CloneFlags as C;
+    let flags = C::CLONE_VM
+        | C::CLONE_VFORK
+        | C::CLONE_NEWPID
+        | C::CLONE_NEWNS
+        | C::CLONE_NEWIPC
+        | C::CLONE_NEWUTS;
+    let execute = || -> isize {
+        let words = [c"/bin/true"];
+        let environment: [&std::ffi::CStr; 0] = [];
+        let _ = nix::unistd::execve(words[0], &words, &environment); // else the status tells
+        127
+    };
+    let mut stack = vec![0; 64 << 10];
+    // SAFETY: the child has a stack of its own and only executes a program; this thread waits.
+    let child =
+        unsafe { nix::sched::clone(Box::new(execute), &mut stack, flags, Some(libc::SIGCHLD)) }?;
+    match nix::sys::wait::waitpid(child, None)? {
+        nix::sys::wait::WaitStatus::Exited(_, 0) => Ok(()),
+        other => Err(format!("true ended with {other:?}").into()),
     }
 }
 

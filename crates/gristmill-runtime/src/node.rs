@@ -66,11 +66,10 @@ pub enum NodeError {
     /// Nothing of this can be done without private mounts.
     #[error("cannot make a private mount namespace")]
     MountNamespace(#[source] io::Error),
-    /// An ordinary user needs user namespaces.
+    /// Every sandbox needs one, and so does the agent of an ordinary user.
     #[error(
-        "cannot make a user namespace: the kernel or a security policy forbids it to ordinary \
-         users (user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); allow it \
-         or start the agent as root"
+        "cannot make a user namespace: the kernel or a security policy forbids it (look at \
+         user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns)"
     )]
     UserNamespace(#[source] io::Error),
     /// A part of the preparation.
@@ -86,6 +85,9 @@ pub enum NodeError {
     Overlay(#[source] io::Error),
 }
 
+/// Between an ordinary process (0) and one that is always ended first (1000).
+const OOM_SCORE_OF_RUNS: &str = "200";
+
 impl Node {
     /// Enters namespaces, finds out what works, and forks the spawner. Call it first thing, while
     /// the process has one thread. The process has a private view of mounts afterwards.
@@ -98,6 +100,7 @@ impl Node {
         let owner = enter_namespaces(privileged, options.identity)?;
         let mut notes = Vec::new();
         let prepared = prepare(&options.directory, privileged, owner, &mut notes)?;
+        try_sandbox_user(privileged, owner)?;
         let driver = detect_groups(&mut notes);
         let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse");
         if let Err(error) = &fuse {
@@ -143,6 +146,21 @@ fn enter_namespaces(privileged: bool, identity: Identity) -> Result<Identity, No
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(|e| NodeError::MountNamespace(e.into()))?;
     Ok(owner)
+}
+
+/// Finds out before the first run whether sandboxes can have user namespaces.
+fn try_sandbox_user(privileged: bool, owner: Identity) -> Result<(), NodeError> {
+    let refused = |errno| NodeError::UserNamespace(io::Error::from_raw_os_error(errno));
+    let child = sys::clone_child(0, || {
+        let tried = sandbox::try_user_namespace(owner, privileged);
+        tried.map_or_else(|e| e.raw_os_error().unwrap_or(libc::EIO), |()| 0)
+    });
+    let child = child.map_err(preparing("fork"))?;
+    match sys::collect(child.pid, true).map_err(preparing("collect a process"))? {
+        Some((0, _)) => Ok(()),
+        Some((status, _)) if libc::WIFEXITED(status) => Err(refused(libc::WEXITSTATUS(status))),
+        _ => Err(refused(libc::EIO)),
+    }
 }
 
 /// Makes everything that sandboxes share, and tries out the overlay.
@@ -307,6 +325,8 @@ fn become_spawner(
     std::mem::forget(socket); // closed above, like the agent's end
     sys::ignore_signals(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
     rustix::thread::set_name(c"spawner")?;
+    // Where memory runs out, programs go before the agent. Without the file there is no such order.
+    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_OF_RUNS);
     // Programs must not share keys with the agent. Without keys in the kernel there is no need.
     let _ = sys::fresh_session_keyring();
     Supervisor::new(kept, prepared, filter, driver)

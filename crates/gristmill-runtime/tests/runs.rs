@@ -365,7 +365,8 @@ fn two_hundred_sandboxes_leave_nothing() {
         let mut open = std::collections::VecDeque::new();
         for number in 0..200 {
             let text = format!("hello {number}");
-            let plan = agent.plan(&["echo", &text]).limits(limits.clone());
+            let mut plan = agent.plan(&["echo", &text]).limits(limits.clone());
+            plan.layer_bytes = (number % 4 != 0).then_some(1 << 20);
             open.push_back((agent.spawn(plan), text));
             if open.len() == 16 || number == 199 {
                 while let Some((run, text)) = open.pop_front() {

@@ -63,6 +63,12 @@ fn try_calls() {
         ("settimeofday", libc::SYS_settimeofday, [no, no, no, no, no]),
         ("syslog", libc::SYS_syslog, [no, no, no, no, no]),
         ("ioctl TIOCSTI", libc::SYS_ioctl, [no, libc::TIOCSTI as usize, no, no, no]),
+        ("socket vsock", libc::SYS_socket, [libc::AF_VSOCK as usize, 1, no, no, no]),
+        (
+            "socket packet",
+            libc::SYS_socket,
+            [libc::AF_PACKET as usize, libc::SOCK_RAW as usize, no, no, no],
+        ),
         ("setuid", libc::SYS_setuid, [1, no, no, no, no]),
         (
             "mknod disk",

@@ -28,7 +28,8 @@ const CAPABILITIES_MAX: u32 = 63;
 pub(super) fn give_up(setup: &Setup<'_>) -> Result<(), SetupError> {
     let identity = setup.prepared.identity;
     let step = |what: &'static str| move || format!("cannot {what}");
-    become_user(identity).at(Stage::Confinement, step("change to the sandbox's user"))?;
+    become_user(identity, setup.prepared.privileged)
+        .at(Stage::Confinement, step("change to the sandbox's user"))?;
     own_user_namespace(identity).at(Stage::Confinement, step("make a user namespace"))?;
     limit(&setup.sandbox.limits).at(Stage::Limits, step("set resource limits"))?;
     shrink_capabilities().at(Stage::Confinement, step("drop capabilities"))?;
@@ -38,17 +39,23 @@ pub(super) fn give_up(setup: &Setup<'_>) -> Result<(), SetupError> {
         .at(Stage::Confinement, step("hide from the program"))
 }
 
-fn become_user(identity: Identity) -> io::Result<()> {
+/// Leaves all rights of the agent's user behind. An ordinary user's agent has its own user already
+/// and may not leave its supplementary groups.
+fn become_user(identity: Identity, privileged: bool) -> io::Result<()> {
     use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    // In the user namespace of an ordinary user groups cannot be set, and need not be.
-    match setgroups(&[]) {
-        Ok(()) | Err(nix::errno::Errno::EPERM) => {}
-        Err(error) => return Err(error.into()),
+    if privileged {
+        setgroups(&[])?;
     }
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)?;
     Ok(())
+}
+
+/// Does, in a process that is thrown away, what `give_up` will need.
+pub(crate) fn try_user_namespace(identity: Identity, privileged: bool) -> io::Result<()> {
+    become_user(identity, privileged)?;
+    own_user_namespace(identity)
 }
 
 /// Makes a user namespace where `identity` is root and nobody else exists.
@@ -69,7 +76,9 @@ pub(crate) fn map_to_root(identity: Identity) -> io::Result<()> {
 
 /// Sets resource limits. A hard limit that may not be raised stays where it is.
 fn limit(limits: &Limits) -> io::Result<()> {
-    set_limit(Resource::Core, 0)?;
+    // One byte is too little for a file, and the only value that also keeps the kernel from
+    // starting a program that `core_pattern` names.
+    set_limit(Resource::Core, 1)?;
     if let Some(files) = limits.files_max {
         set_limit(Resource::Nofile, files)?;
     }

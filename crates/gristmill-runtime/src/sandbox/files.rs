@@ -34,7 +34,9 @@ pub(super) fn build(setup: &Setup<'_>) -> Done {
     let layers = Layers::new(setup)?;
     let root = mount_root(setup, &layers)?;
     if setup.sandbox.root == Root::Host {
-        for (number, piece) in prepared.pieces.iter().enumerate() {
+        let hidden = |p: &Path| setup.sandbox.masked.iter().any(|masked| p.starts_with(masked));
+        let pieces = prepared.pieces.iter().enumerate().filter(|(_, p)| !hidden(p.path()));
+        for (number, piece) in pieces {
             add_piece(prepared, &layers, root.as_fd(), piece, number).at(Stage::Files, || {
                 format!("cannot show `{}` of the host", piece.path().display())
             })?;

@@ -14,7 +14,7 @@ mod files;
 mod program;
 mod seccomp;
 
-pub(crate) use confine::map_to_root;
+pub(crate) use confine::{map_to_root, try_user_namespace};
 pub(crate) use files::{attach, bind_tree, device_tree, fresh_overlay, tmpfs};
 pub(crate) use seccomp::Filter;
 
@@ -118,6 +118,7 @@ fn prepare(setup: &Setup<'_>) -> Result<(), SetupError> {
     set_parent_process_death_signal(kill)
         .at(Stage::Process, process("cannot tie the sandbox to its agent"))?;
     SigSet::all().thread_set_mask().at(Stage::Process, process("cannot hold back signals"))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     setup.group.enter().at(Stage::Limits, process("cannot enter the control group"))?;
     for output in [setup.stdout, setup.stderr] {
         // So that a program may open `/dev/stderr` anew. It cannot be given away: then it may not.

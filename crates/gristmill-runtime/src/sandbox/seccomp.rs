@@ -112,6 +112,10 @@ const NAMESPACE_FLAGS: [libc::c_int; 7] = [
 /// `ioctl` requests that put text into a terminal as if it had been typed.
 const TERMINAL_INJECTION: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 
+/// Kinds of sockets that lead past a sandbox: to the hypervisor, and into kernel code with a history
+/// of holes.
+const SOCKETS: [u32; 2] = [libc::AF_VSOCK as u32, libc::AF_ALG as u32];
+
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -124,6 +128,8 @@ enum Verdict {
     Clone,
     /// Refused with one of [`TERMINAL_INJECTION`].
     Ioctl,
+    /// Refused with one of [`SOCKETS`].
+    Socket,
 }
 
 impl Filter {
@@ -172,6 +178,7 @@ fn verdict(number: u32) -> Verdict {
         libc::SYS_clone3 => Verdict::Unknown,
         libc::SYS_clone => Verdict::Clone,
         libc::SYS_ioctl => Verdict::Ioctl,
+        libc::SYS_socket => Verdict::Socket,
         _ if REFUSED.contains(&call) || REFUSED_HERE.contains(&call) => Verdict::Refuse,
         _ => Verdict::Allow,
     }
@@ -220,17 +227,20 @@ fn leaf(verdict: Verdict) -> Vec<sock_filter> {
                 allow,
             ]
         }
-        Verdict::Ioctl => {
-            let [first, second] = TERMINAL_INJECTION;
-            vec![
-                step(LOAD_WORD, 0, 0, ARGUMENT_OFFSETS[1]),
-                step(JUMP_IF_EQUAL, 1, 0, first),
-                step(JUMP_IF_EQUAL, 0, 1, second),
-                refuse,
-                allow,
-            ]
-        }
+        Verdict::Ioctl => refuse_either(ARGUMENT_OFFSETS[1], TERMINAL_INJECTION),
+        Verdict::Socket => refuse_either(ARGUMENT_OFFSETS[0], SOCKETS),
     }
+}
+
+fn refuse_either(argument: u32, [first, second]: [u32; 2]) -> Vec<sock_filter> {
+    let mut steps = vec![
+        step(LOAD_WORD, 0, 0, argument),
+        step(JUMP_IF_EQUAL, 1, 0, first),
+        step(JUMP_IF_EQUAL, 0, 1, second),
+    ];
+    steps.extend(leaf(Verdict::Refuse));
+    steps.extend(leaf(Verdict::Allow));
+    steps
 }
 
 #[cfg(test)]
@@ -287,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn clone_and_ioctl_are_judged_by_their_arguments() {
+    fn some_calls_are_judged_by_their_arguments() {
         let filter = Filter::build();
         let clone = |flags: libc::c_int| {
             judge(&filter, ARCHITECTURE, libc::SYS_clone as u32, [flags as u32, 0]).0
@@ -301,6 +311,13 @@ mod tests {
         assert_eq!(ioctl(libc::TIOCGWINSZ as u32), ALLOW);
         for request in TERMINAL_INJECTION {
             assert_eq!(ioctl(request), EPERM, "{request:#x}");
+        }
+        let socket = |kind| judge(&filter, ARCHITECTURE, libc::SYS_socket as u32, [kind, 1]).0;
+        for kind in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK] {
+            assert_eq!(socket(kind as u32), ALLOW, "{kind}");
+        }
+        for kind in SOCKETS {
+            assert_eq!(socket(kind), EPERM, "{kind}");
         }
     }
 
