@@ -143,8 +143,8 @@ impl Words {
             h::USAGE.plain(self.0)
         );
         Command::new(name)
-            .visible_aliases(aliases.iter().copied())
-            .about(about.plain(self.0))
+            .aliases(aliases.iter().copied())
+            .about(with_aliases(about.plain(self.0), aliases))
             .help_template(template)
             .disable_help_flag(true)
             .disable_help_subcommand(true)
@@ -399,6 +399,11 @@ impl Words {
             .subcommand(self.command("login", &[], h::C_OSS_LOGIN, &login, &[]).hide(true))
             .subcommand(self.command("logout", &[], h::C_OSS_LOGOUT, &[], &[]).hide(true))
     }
+}
+
+/// `Submit a job [sub]`; clap's own list of aliases speaks English only.
+fn with_aliases(about: &str, aliases: &[&str]) -> String {
+    if aliases.is_empty() { about.to_owned() } else { format!("{about} [{}]", aliases.join(", ")) }
 }
 
 #[cfg(test)]

@@ -66,9 +66,7 @@ impl Session {
             return Ok(None);
         }
         self.out.ask(question);
-        let mut line = String::new();
-        io::stdin().lock().read_line(&mut line)?;
-        Ok(Some(line.trim().to_owned()))
+        Ok(Some(answer(io::stdin().lock())?.trim().to_owned()))
     }
 
     /// Asks for a line that is not shown while it is typed.
@@ -103,6 +101,18 @@ impl Session {
             None => Err(m::NEEDS_YES.complain([]).into()),
         }
     }
+}
+
+/// A line, or what was typed before Ctrl-C, with it.
+fn answer(input: impl BufRead) -> io::Result<String> {
+    let mut typed = Vec::new();
+    for byte in input.bytes() {
+        typed.push(byte?);
+        if typed.ends_with(b"\n") || typed.ends_with(&[INTERRUPT as u8]) {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&typed).into_owned())
 }
 
 /// Ctrl-C.

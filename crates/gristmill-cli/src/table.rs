@@ -32,8 +32,15 @@ pub fn painted(table: &str, colour: bool) -> String {
         let name = cell.trim();
         cell.replacen(name, &state(name, true), usize::from(!name.is_empty()))
     };
-    table.split('|').map(paint).collect::<Vec<_>>().join("|")
+    let line = |(at, line): (usize, &str)| match at {
+        0..HEADER_LINES => line.to_owned(),
+        _ => line.split('|').map(paint).collect::<Vec<_>>().join("|"),
+    };
+    table.lines().enumerate().map(line).collect::<Vec<_>>().join("\n")
 }
+
+/// The line above the header, the header, the line below it.
+const HEADER_LINES: usize = 3;
 
 /// Rows numbered from 1 in a first column.
 pub fn numbered(header: &[&str], rows: &[Vec<String>], colour: bool) -> String {

@@ -167,9 +167,9 @@ impl Screen {
         }
     }
 
-    /// Leaves the last picture on the screen.
+    /// Takes the bars away; the table that follows says the same.
     fn close(&self) {
-        self.tasks.values().for_each(ProgressBar::abandon);
+        self.tasks.values().for_each(ProgressBar::finish_and_clear);
     }
 }
 
