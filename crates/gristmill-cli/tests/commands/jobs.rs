@@ -272,6 +272,8 @@ async fn a_log_is_followed_piece_by_piece_to_its_end() {
     stage.service.on(&format!("{log}?offset=0&stream=stdout&wait=10"), bytes("one\ntw", 6, false));
     stage.service.on(&format!("{log}?offset=6&stream=stdout&wait=10"), bytes("", 6, false));
     stage.service.on(&format!("{log}?offset=6&stream=stdout&wait=10"), bytes("o\n", 8, true));
+    let ended = json!({"InstanceId": 0, "State": "Finished", "StdoutRedirectPath": ""});
+    stage.service.on("GET /jobs/job-1/tasks/t/instances/0", ok(ended));
     let ran = stage.bcs("log job-1 t 0 -f -o").await;
     assert_eq!((ran.status, ran.out.as_str()), (0, "one\ntwo\n"), "{}", ran.err);
 }
@@ -285,6 +287,8 @@ async fn following_several_instances_marks_their_lines() {
             "GET /jobs/job-1/tasks/t/instances/{instance}/log?offset=0&stream=stderr&wait=10"
         );
         stage.service.on(&line, bytes(&format!("from {instance}\nopen"), 11, true));
+        let ended = json!({"InstanceId": instance, "State": "Finished"});
+        stage.service.on(&format!("GET /jobs/job-1/tasks/t/instances/{instance}"), ok(ended));
     }
     let ran = stage.bcs("log job-1 t -f -e").await;
     let mut lines: Vec<&str> = ran.out.lines().collect();

@@ -2,7 +2,7 @@
 
 use crate::{
     door::Door,
-    stage::{Stage, created, list, ok, refusal},
+    stage::{Stage, bytes, created, list, ok, refusal},
 };
 use serde_json::json;
 use std::{collections::BTreeMap, fs, io::Read};
@@ -58,13 +58,13 @@ async fn objects_are_shown_whole_or_in_part() {
 async fn a_large_file_goes_up_in_parts_and_comes_back_whole() {
     let (stage, door) = stage_with_door().await;
     let size = usize::try_from(gristmill_cli::store::MULTIPART_MIN).unwrap() + 12_345;
-    let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
-    fs::write(stage.folder.path().join("large"), &bytes).unwrap();
+    let written: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+    fs::write(stage.folder.path().join("large"), &written).unwrap();
     let up = stage.bcs("oss up large oss://b/large").await;
     assert_eq!(up.status, 0, "{}", up.err);
-    assert!(door.get("large").await.unwrap() == bytes, "the object differs from the file");
+    assert!(door.get("large").await.unwrap() == written, "the object differs from the file");
     assert_eq!(stage.bcs("oss down oss://b/large back").await.status, 0);
-    assert!(fs::read(stage.folder.path().join("back")).unwrap() == bytes, "the file differs");
+    assert!(fs::read(stage.folder.path().join("back")).unwrap() == written, "the file differs");
 }
 
 #[tokio::test]
@@ -229,6 +229,17 @@ async fn following_falls_back_to_the_log_objects() {
     stage.service.on(live, refusal(400, "InvalidUrlPattern", "no such path"));
     let ran = stage.bcs("log job-1 t 1 -f -o").await;
     assert_eq!((ran.status, ran.out.as_str()), (0, "one"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn the_end_of_a_followed_log_comes_from_its_object() {
+    let (stage, door) = stage_with_logs().await;
+    door.put("logs/stdout.job-1.t.1", "live and after").await;
+    let live = "GET /jobs/job-1/tasks/t/instances/1/log?offset=0&stream=stdout&wait=10";
+    stage.service.on(live, bytes("live", 4, true));
+    stage.service.on("GET /jobs/job-1/tasks/t/instances/1", ok(instance(1, "Finished", "")));
+    let ran = stage.bcs("log job-1 t 1 -f -o").await;
+    assert_eq!((ran.status, ran.out.as_str()), (0, "live and after"), "{}", ran.err);
 }
 
 #[tokio::test]

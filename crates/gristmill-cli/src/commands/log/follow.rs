@@ -21,8 +21,9 @@ use tokio::{sync::mpsc, task::JoinSet};
 const LOGS_MAX: usize = 32;
 /// How long the service may wait for new bytes.
 const WAIT_SECONDS: u32 = 10;
-/// Pause between two looks where the service does not wait for us.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Pauses between two looks where the service does not wait for us: the first, the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Pieces on their way to the screen.
 const PIECES_MAX: usize = 64;
 
@@ -152,11 +153,14 @@ struct Reader {
 }
 
 impl Reader {
+    /// Live while the program runs, then what the live log did not have from the log object.
     async fn run(self) -> anyhow::Result<()> {
-        match self.live().await {
-            // The command has been told to end; nobody wants the rest.
-            Ok(()) => Ok(()),
-            Err(error) if has_no_live_log(&error) => self.objects().await,
+        let mut offset = 0;
+        match self.live(&mut offset).await {
+            Ok(true) => self.objects(offset).await,
+            // Nobody listens any more.
+            Ok(false) => Ok(()),
+            Err(error) if has_no_live_log(&error) => self.objects(offset).await,
             Err(error) => Err(error.into()),
         }
     }
@@ -166,36 +170,39 @@ impl Reader {
         bytes.is_empty() || self.pieces.send((self.at, bytes)).await.is_ok()
     }
 
-    async fn live(&self) -> Result<(), ClientError> {
+    /// Reads to the end of the run; whether somebody still listens then.
+    async fn live(&self, offset: &mut u64) -> Result<bool, ClientError> {
         let log = &self.log;
-        let mut offset = 0;
         loop {
             let read = self.client.read_log(
                 &log.job,
                 &log.task,
                 log.instance,
                 log.stream,
-                offset,
+                *offset,
                 WAIT_SECONDS,
             );
             let chunk = read.await?;
-            let is_stuck = chunk.bytes.is_empty() && chunk.next_offset == offset;
-            offset = chunk.next_offset;
-            if !self.send(chunk.bytes.to_vec()).await || chunk.is_end {
-                return Ok(());
+            let is_stuck = chunk.bytes.is_empty() && chunk.next_offset == *offset;
+            *offset = chunk.next_offset;
+            if !self.send(chunk.bytes.to_vec()).await {
+                return Ok(false);
+            }
+            if chunk.is_end {
+                return Ok(true);
             }
             if is_stuck {
                 // The server has waited already; this only bounds one that does not.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(PAUSE_FIRST).await;
             }
         }
     }
 
     /// Reads what is new in the log object until its instance has ended.
-    async fn objects(&self) -> anyhow::Result<()> {
+    async fn objects(&self, mut offset: u64) -> anyhow::Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
         let log = &self.log;
-        let mut offset = 0;
+        let mut pause = PAUSE_FIRST;
         loop {
             let instance = self.client.get_instance(&log.job, &log.task, log.instance).await?;
             let path = match log.stream {
@@ -203,26 +210,39 @@ impl Reader {
                 Stream::Stderr => &instance.stderr_redirect_path,
             };
             // Read after the state: an instance that has ended has all its bytes there.
-            let new = new_bytes(store, path, offset).await?;
-            offset += new.len() as u64;
+            let is_heard = match OssPath::parse(path) {
+                Ok(path) => self.new_bytes(store, &path, &mut offset).await?,
+                Err(_) => true,
+            };
             let has_ended = matches!(instance.state.as_str(), "Finished" | "Failed" | "Stopped");
-            if !self.send(new).await || has_ended {
+            if !is_heard || has_ended {
                 return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
-}
 
-async fn new_bytes(store: &Store, path: &str, offset: u64) -> anyhow::Result<Vec<u8>> {
-    let Ok(path) = OssPath::parse(path) else { return Ok(Vec::new()) };
-    let size = store.head(&path).await?.map_or(0, |info| info.size);
-    if size <= offset {
-        return Ok(Vec::new());
+    /// Sends what an object holds beyond `offset`; `false` when nobody listens any more.
+    async fn new_bytes(
+        &self,
+        store: &Store,
+        path: &OssPath,
+        offset: &mut u64,
+    ) -> anyhow::Result<bool> {
+        let size = store.head(path).await?.map_or(0, |info| info.size);
+        if size <= *offset {
+            return Ok(true);
+        }
+        let mut body = store.open(path, Some(*offset..size)).await?;
+        while let Some(chunk) = body.try_next().await? {
+            *offset += chunk.len() as u64;
+            if !self.send(chunk.to_vec()).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
-    let chunks: Vec<bytes::Bytes> =
-        store.open(&path, Some(offset..size)).await?.try_collect().await?;
-    Ok(chunks.concat())
 }
 
 /// How services without the extension refuse it.
