@@ -37,9 +37,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut rows: [Vec<Cost>; 5] = Default::default();
     for _ in 0..rounds {
         rows[0].push(measure(starts, spawner_pid, || bare().map(|()| 0))?);
-        rows[1]
+        rows[1].push(measure(starts, spawner_pid, || namespaced().map(|()| 0))?);
+        rows[2]
             .push(measure(starts, spawner_pid, || sandboxed(&in_memory, &top, Limits::default()))?);
-        rows[2].push(measure(starts, spawner_pid, || sandboxed(&in_memory, &top, memory.clone()))?);
+        rows[3].push(measure(starts, spawner_pid, || sandboxed(&in_memory, &top, memory.clone()))?);
         rows[4].push(measure(starts, spawner_pid, || on_disk(&spawner, &top))?);
     }
     let names = ["posix_spawn", "namespaces", "sandbox", "memory limit", "layers on disk"];

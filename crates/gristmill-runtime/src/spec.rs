@@ -110,7 +110,8 @@ pub enum RunEvent {
         /// Pid 1 of the sandbox, as the agent sees it.
         pid: i32,
     },
-    /// The program was never started.
+    /// The program was never started, or its sandbox was ended from outside, so that nobody knows
+    /// how it would have ended.
     Failed(StartFailure),
     /// The program ended and nothing of its tree is left.
     Exited(Ended),
@@ -135,7 +136,7 @@ pub enum Stage {
     Program,
 }
 
-/// Why a program was not started.
+/// Why a program was not started, or was lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartFailure {
     /// Where it stopped.
