@@ -36,6 +36,7 @@ enum End {
     Retired,
     Signalled,
     Orphaned,
+    Broken,
 }
 
 /// Keeps the line until the agent has to end, then ends its programs.
@@ -43,6 +44,7 @@ pub async fn keep(place: Arc<Place>, notices: Vec<String>) {
     let end = tokio::select! {
         end = call_for_ever(&place, notices) => end,
         () = asked_to_stop() => End::Signalled,
+        () = place.broken.notified() => End::Broken,
     };
     info!(?end, "agent ends");
     place.runs.cancel_all();

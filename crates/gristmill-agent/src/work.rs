@@ -22,7 +22,7 @@ use gristmill_model::Cause;
 use gristmill_mounts::remote::{Patience, Remote};
 use gristmill_runtime::{
     Exit, Identity, Limits, MountKind, Node, NodeReport, ProgramSpec, Root, RunEvent, RunHandle,
-    SandboxMount, SandboxSpec, Spawner, StartFailure, command,
+    SandboxMount, SandboxSpec, Spawner, Stage, StartFailure, command,
 };
 use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Task};
 use std::{
@@ -34,7 +34,7 @@ use std::{
     sync::{Arc, RwLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 /// The working directory of every program.
@@ -62,6 +62,8 @@ pub struct Place {
     /// The program that serves mounts, to be started with `mounter`.
     pub(crate) mounter: PathBuf,
     oss_endpoint: RwLock<String>,
+    /// Rings when this machine can run nothing any more.
+    pub(crate) broken: Notify,
 }
 
 impl Place {
@@ -69,7 +71,8 @@ impl Place {
     pub fn new(config: AgentConfig, node: Node, machine: &NodeReport, mounter: PathBuf) -> io::Result<Self> {
         let (owner, fuse) = (node.owner(), machine.fuse);
         let (runs, oss_endpoint, spawner) = (Runs::default(), RwLock::default(), node.start()?);
-        Ok(Self { config, runs, spawner, owner, fuse, mounter, oss_endpoint })
+        let broken = Notify::new();
+        Ok(Self { config, runs, spawner, owner, fuse, mounter, oss_endpoint, broken })
     }
 
     /// The server said where the object store is.
@@ -197,7 +200,10 @@ impl Place {
         let handle = self
             .spawner
             .spawn(sandbox, program, stdout, stderr, listener)
-            .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no sandbox", chain(&error)))?;
+            .map_err(|error| {
+                self.broken.notify_one();
+                Trouble::of_machine(Cause::Sandbox, "no sandbox", chain(&error))
+            })?;
         let timeout = Duration::from_secs(u64::from(begun.task.timeout.max(1)));
         let deadline = tokio::time::sleep(timeout);
         tokio::pin!(deadline);
@@ -207,7 +213,7 @@ impl Place {
                 event = events.recv() => match event {
                     Some(RunEvent::Started { .. }) => self.runs.started(run, now()),
                     Some(RunEvent::Failed(_)) if cancelled => return Err(Trouble::Cancelled),
-                    Some(RunEvent::Failed(failure)) => return Err(not_started(failure)),
+                    Some(RunEvent::Failed(failure)) => return Err(self.not_started(failure)),
                     Some(RunEvent::Exited(_)) if cancelled => return Err(Trouble::Cancelled),
                     Some(RunEvent::Exited(ended)) => {
                         return lost.map_or(Ok(end_of(ended.exit, timed_out)), Err);
@@ -227,6 +233,20 @@ impl Place {
                     stop(&handle, GRACE);
                 }
             }
+        }
+    }
+}
+
+impl Place {
+    /// A machine whose spawner is gone is of no more use; another takes its place.
+    fn not_started(&self, failure: StartFailure) -> Trouble {
+        if failure.stage == Stage::Spawner {
+            self.broken.notify_one();
+        }
+        if failure.is_users() {
+            Trouble::Job { cause: Cause::Command, message: failure.message }
+        } else {
+            Trouble::Infrastructure { cause: Cause::Sandbox, message: failure.message }
         }
     }
 }
@@ -255,14 +275,6 @@ fn open_logs(out: &Path, err: &Path) -> Result<(OwnedFd, OwnedFd), Trouble> {
         file.map_err(|error| Trouble::of_machine(Cause::Sandbox, "no file for the program's output", error))
     };
     Ok((open(out)?.into(), open(err)?.into()))
-}
-
-fn not_started(failure: StartFailure) -> Trouble {
-    if failure.is_users() {
-        Trouble::Job { cause: Cause::Command, message: failure.message }
-    } else {
-        Trouble::Infrastructure { cause: Cause::Sandbox, message: failure.message }
-    }
 }
 
 fn end_of(exit: Exit, timed_out: bool) -> RunEnd {

@@ -51,6 +51,8 @@ struct Run {
     last: Option<Report>,
     /// When its tree is killed, if it does not end before.
     deadline: Option<Instant>,
+    /// Whether we killed it.
+    killed: bool,
 }
 
 const SOCKET: u64 = 0;
@@ -126,7 +128,7 @@ impl Supervisor {
                 }
             }
             Request::Kill { ticket } => {
-                if let Some(run) = self.runs.get(&ticket) {
+                if let Some(run) = self.runs.get_mut(&ticket) {
                     run.kill();
                 }
             }
@@ -188,7 +190,7 @@ impl Supervisor {
             sys::exit_now(sandbox::run(setup))
         })
         .at(Stage::Process, || "cannot make a process in namespaces of its own".into())?;
-        Ok(Run { child, reports, group: RunGroup::default(), last: None, deadline: None })
+        Ok(Run { child, reports, group: RunGroup::default(), last: None, deadline: None, killed: false })
     }
 
     /// Reads what pid 1 of a run reports.
@@ -264,7 +266,7 @@ impl Supervisor {
 
     /// The agent is gone, or this process can do nothing more.
     fn end(mut self) {
-        for run in self.runs.values() {
+        for run in self.runs.values_mut() {
             run.kill();
         }
         for (_, mut run) in self.runs.drain() {
@@ -297,7 +299,8 @@ impl Run {
         }
     }
 
-    fn kill(&self) {
+    fn kill(&mut self) {
+        self.killed = true;
         self.signal(Signal::KILL);
     }
 
@@ -321,9 +324,10 @@ impl Run {
         let status = match self.last.take() {
             Some(Report::Failed(failure)) => return RunEvent::Failed(failure),
             Some(Report::Ended(status)) => status,
-            Some(Report::Started) | None if libc::WIFSIGNALED(init_status) => init_status,
+            Some(Report::Started) | None if self.ended_by_bounds(init_status) => init_status,
+            // A program cannot reach pid 1: somebody outside did, or the machine is in trouble.
             Some(Report::Started) | None => {
-                let what = "pid 1 of the sandbox ended without a word";
+                let what = "pid 1 of the sandbox was ended from outside";
                 return RunEvent::Failed(SetupError::new(Stage::Process, what).into());
             }
         };
@@ -335,6 +339,13 @@ impl Run {
             Exit::Signal(libc::WTERMSIG(status))
         };
         RunEvent::Exited(Ended { exit, usage })
+    }
+}
+
+impl Run {
+    /// Whether pid 1 was killed by us or for its memory.
+    fn ended_by_bounds(&self, init_status: i32) -> bool {
+        libc::WIFSIGNALED(init_status) && (self.killed || self.group.ran_out_of_memory())
     }
 }
 
