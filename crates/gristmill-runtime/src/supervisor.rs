@@ -190,7 +190,14 @@ impl Supervisor {
             sys::exit_now(sandbox::run(setup))
         })
         .at(Stage::Process, || "cannot make a process in namespaces of its own".into())?;
-        Ok(Run { child, reports, group: RunGroup::default(), last: None, deadline: None, killed: false })
+        Ok(Run {
+            child,
+            reports,
+            group: RunGroup::default(),
+            last: None,
+            deadline: None,
+            killed: false,
+        })
     }
 
     /// Reads what pid 1 of a run reports.

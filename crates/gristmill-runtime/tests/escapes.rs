@@ -31,6 +31,18 @@ fn no_process_of_the_host_can_be_signalled() {
 }
 
 #[test]
+fn a_device_given_as_output_keeps_its_owner() {
+    use std::os::unix::fs::MetadataExt;
+    as_everyone(|agent| {
+        let owner = || fs::metadata("/dev/null").map(|about| (about.uid(), about.gid()));
+        let before = owner().expect("it is there");
+        let plan = agent.plan(&["echo", "lost"]);
+        agent.run_into(plan, Path::new("/dev/null"));
+        assert_eq!(owner().expect("it is there"), before);
+    });
+}
+
+#[test]
 fn secrets_of_the_host_s_root_cannot_be_read() {
     as_everyone(|agent| {
         let outcome = agent.sh("cat /etc/shadow");

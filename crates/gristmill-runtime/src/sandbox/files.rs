@@ -12,7 +12,7 @@ use crate::{
 };
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, open, openat2},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, open, openat2},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -305,7 +305,7 @@ fn find(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
 
 fn is_directory(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let about = rustix::fs::fstat(fd)?;
-    Ok(rustix::fs::FileType::from_raw_mode(about.st_mode).is_dir())
+    Ok(FileType::from_raw_mode(about.st_mode).is_dir())
 }
 
 /// Makes `path` inside `root` with all directories on the way, owned by the sandbox.
@@ -366,8 +366,15 @@ fn make_file(
     Ok(made)
 }
 
+/// Makes `owner` the owner of a file or pipe that was made for a run. Anything else, such as
+/// `/dev/null`, is shared with others and stays as it is.
+pub(super) fn give_output(fd: BorrowedFd<'_>, owner: Identity) -> io::Result<()> {
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+    if kind.is_file() || kind.is_fifo() { give(fd, owner) } else { Ok(()) }
+}
+
 /// Makes `owner` the owner of an open file.
-pub(super) fn give(fd: BorrowedFd<'_>, owner: Identity) -> io::Result<()> {
+fn give(fd: BorrowedFd<'_>, owner: Identity) -> io::Result<()> {
     use rustix::fs::{AtFlags, Gid, Uid, chownat};
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     Ok(chownat(fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)

@@ -122,7 +122,7 @@ fn prepare(setup: &Setup<'_>) -> Result<(), SetupError> {
     setup.group.enter().at(Stage::Limits, process("cannot enter the control group"))?;
     for output in [setup.stdout, setup.stderr] {
         // So that a program may open `/dev/stderr` anew. It cannot be given away: then it may not.
-        let _ = files::give(output, setup.prepared.identity);
+        let _ = files::give_output(output, setup.prepared.identity);
     }
     files::build(setup)?;
     confine::give_up(setup)?;

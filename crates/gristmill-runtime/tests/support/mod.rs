@@ -220,15 +220,30 @@ impl Agent {
     pub fn spawn(&mut self, plan: Plan) -> u64 {
         let run = plan.sandbox.id.strip_prefix("run-").and_then(|n| n.parse().ok()).expect("ours");
         let (stdout, stderr) = (self.output(run, "out"), self.output(run, "err"));
-        for path in [&stdout, &stderr] {
-            fs::write(path, "").expect("made");
-            own(path, self.user());
+        self.spawn_into(plan, run, &stdout, &stderr);
+        run
+    }
+
+    /// Asks for a run whose whole output goes to an existing file, and waits for its end.
+    #[track_caller]
+    pub fn run_into(&mut self, plan: Plan, output: &Path) {
+        let run = self.runs;
+        self.spawn_into(plan, run, output, output);
+        let end = self.event(run, |e| !matches!(e, RunEvent::Started { .. }));
+        assert!(matches!(end, RunEvent::Exited(_)), "{end:?}");
+    }
+
+    fn spawn_into(&mut self, plan: Plan, run: u64, stdout: &Path, stderr: &Path) {
+        for path in [stdout, stderr] {
+            if !path.exists() {
+                fs::write(path, "").expect("made");
+                own(path, self.user());
+            }
         }
         self.order(&json!({"Spawn": {
             "run": run, "sandbox": plan.sandbox, "program": plan.program,
             "stdout": stdout, "stderr": stderr, "layer_bytes": plan.layer_bytes,
         }}));
-        run
     }
 
     pub fn order(&mut self, order: &Value) {
