@@ -15,7 +15,6 @@ use crate::{
 use gristmill_objects::{BucketAcl, BucketInfo, ByteStream, ObjectError};
 use gristmill_wire::oss::{
     answer::{self, Bucket, BucketPage},
-    ask,
     xml::{Out, parse},
 };
 use http::{StatusCode, header};
@@ -152,8 +151,11 @@ pub(crate) async fn set_tags(call: &Call<'_>, body: ByteStream) -> Result<Reply,
     if tags.len() > TAGS_MAX {
         return Err(Fault::new("InvalidTag", format!("{} tags, at most {TAGS_MAX}", tags.len())));
     }
-    for some in tags.chunks(ask::TAGS_MAX) {
-        ask::check_tags(some.to_vec())?;
+    let fits = |(key, value): &(String, String)| {
+        (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256
+    };
+    if !tags.iter().all(fits) {
+        return Err(Fault::new("InvalidTag", "A tag is empty or too long."));
     }
     call.store().set_bucket_setting(&bucket, TAGS, Some(answer::tagging(&tags))).await?;
     Ok(reply::empty(StatusCode::OK))

@@ -36,7 +36,7 @@ pub(crate) async fn put_part(call: &Call<'_>, body: ByteStream) -> Result<Reply,
     call.permit(Wish::Write(key)).await?;
     let upload = call.param("uploadId").unwrap_or_default();
     let number = call.number("partNumber", 0)?;
-    let options = put_options(call)?;
+    let options = put_options(call, false)?;
     let part = call.store().put_part(bucket, key, upload, number, options, body).await?;
     let mut reply = reply::empty(StatusCode::OK);
     set_sums(reply.headers_mut(), &part.etag, part.crc64);

@@ -6,7 +6,7 @@ use crate::{
     caller::{Caller, Wish},
     conditions::{Cut, Span, Verdict, judge},
     fault::Fault,
-    headers::{self, LINK, text},
+    headers::{self, LINK, Stored, text},
     reply::{self, Reply, set, set_sums},
     route::Call,
 };
@@ -19,13 +19,13 @@ use std::ops::Range;
 /// How often a read looks again when the object changed between two looks.
 const READ_ATTEMPTS_MAX: usize = 5;
 
-/// What a request says about the body it sends.
-pub(crate) fn put_options(call: &Call<'_>) -> Result<PutOptions, Fault> {
+/// What a request says about the body it sends, and about its object if it `makes` one.
+pub(crate) fn put_options(call: &Call<'_>, makes: bool) -> Result<PutOptions, Fault> {
     if call.headers.contains_key("x-oss-callback") {
         return Err(Fault::not_implemented("callbacks"));
     }
     Ok(PutOptions {
-        headers: headers::stored(&call.headers)?,
+        headers: if makes { headers::stored(&call.headers)? } else { Stored::new() },
         content_md5: body::content_md5(&call.headers)?,
         forbid_overwrite: forbids_overwrite(&call.headers),
         length: body::length(&call.headers, call.version)?,
@@ -41,7 +41,7 @@ pub(crate) fn forbids_overwrite(headers: &HeaderMap) -> bool {
 pub(crate) async fn put(call: &Call<'_>, body: ByteStream) -> Result<Reply, Fault> {
     let (bucket, key) = (&call.address.bucket, &call.address.key);
     call.permit(Wish::Write(key)).await?;
-    let options = put_options(call)?;
+    let options = put_options(call, true)?;
     let info = call.store().put(bucket, key, options, body).await?;
     let mut reply = reply::empty(StatusCode::OK);
     set_sums(reply.headers_mut(), &info.etag, info.crc64);
@@ -64,7 +64,8 @@ pub(crate) async fn append(call: &Call<'_>, body: ByteStream) -> Result<Reply, F
     call.permit(Wish::Write(key)).await?;
     let position = call.param("position").and_then(|text| text.parse().ok());
     let position = position.ok_or_else(|| Fault::argument("position", ""))?;
-    let options = put_options(call)?;
+    // Only the first append says what the object carries; later ones may say anything.
+    let options = put_options(call, position == 0)?;
     let next = HeaderName::from_static("x-oss-next-append-position");
     match call.store().append(bucket, key, position, options, body).await {
         Ok(info) => {
@@ -93,7 +94,9 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Reply, Fault> {
     let (mut object, mut cut) = open(call, key, span, standard).await?;
     if let Some(target) = object.info.headers.get(LINK).cloned() {
         call.permit(Wish::Read(&target)).await?;
+        let link = object.info;
         (object, cut) = open(call, &target, span, standard).await.map_err(behind_link)?;
+        object.info = through_link(link, object.info);
     }
     let mut reply = match judge(&object.info, &call.headers, "") {
         Verdict::Failed(condition) => return Err(Fault::precondition_failed(condition)),
@@ -176,6 +179,14 @@ fn behind_link(fault: Fault) -> Fault {
     }
 }
 
+/// How an object looks through a link to it: its own bytes, the link's kind and metadata.
+fn through_link(link: ObjectInfo, target: ObjectInfo) -> ObjectInfo {
+    let mut headers = target.headers;
+    headers.retain(|name, _| !name.starts_with("x-oss-meta-"));
+    headers.extend(link.headers.into_iter().filter(|(name, _)| name != "content-type"));
+    ObjectInfo { kind: link.kind, headers, ..target }
+}
+
 /// `response-content-type=…` and its kin.
 fn override_headers(call: &Call<'_>, shown: &mut HeaderMap) -> Result<(), Fault> {
     for name in [
@@ -197,7 +208,13 @@ fn override_headers(call: &Call<'_>, shown: &mut HeaderMap) -> Result<(), Fault>
 pub(crate) async fn head(call: &Call<'_>) -> Result<Reply, Fault> {
     let key = &call.address.key;
     call.permit(Wish::Read(key)).await?;
-    let info = call.store().head(&call.address.bucket, key).await?;
+    let bucket = &call.address.bucket;
+    let mut info = call.store().head(bucket, key).await?;
+    if let Some(target) = info.headers.get(LINK).cloned() {
+        call.permit(Wish::Read(&target)).await?;
+        let target = call.store().head(bucket, &target).await;
+        info = through_link(info, target.map_err(|error| behind_link(error.into()))?);
+    }
     let mut reply = match judge(&info, &call.headers, "") {
         Verdict::Failed(condition) => return Err(Fault::precondition_failed(condition)),
         Verdict::NotModified => reply::empty(StatusCode::NOT_MODIFIED),

@@ -7,13 +7,13 @@
 use crate::{
     Inner,
     address::{Address, query},
-    attributes, bucket,
+    attributes, body, bucket,
     caller::{Caller, Wish, authenticate},
     copy,
     fault::Fault,
     headers::{ACL, text},
     listing, multipart, object,
-    reply::{self, Reply},
+    reply::{self, Reply, set},
 };
 use gristmill_objects::{BucketAcl, BucketInfo, ByteStream, LocalStore};
 use gristmill_wire::oss::sign;
@@ -83,13 +83,16 @@ const NOT_IMPLEMENTED: &[&str] = &[
 pub(crate) async fn answer(gateway: &Inner, request: Request<ByteStream>) -> Reply {
     let request_id = gateway.request_id();
     let (parts, body) = request.into_parts();
+    let (body, rest) = body::shared(body);
     let host = host(&parts).to_owned();
-    let outcome = serve(gateway, &parts, &host, body).await;
-    let reply = match &outcome {
-        Ok(_) => None,
-        Err(fault) => Some(reply::fault(fault, &parts.method, &request_id, &host)),
+    let mut reply = match serve(gateway, &parts, &host, body).await {
+        Ok(reply) => reply,
+        Err(fault) => reply::fault(&fault, &parts.method, &request_id, &host),
     };
-    let reply = reply.or(outcome.ok()).expect("it is one or the other");
+    if !rest.read(&parts).await {
+        // What is left of the body must not be taken for the next request.
+        set(reply.headers_mut(), header::CONNECTION, "close");
+    }
     let (method, path, status) = (&parts.method, parts.uri.path(), reply.status().as_u16());
     tracing::debug!(%method, path, status, request_id, "answered");
     reply::dress(reply, &request_id)
@@ -207,6 +210,9 @@ async fn on_bucket(call: &Call<'_>, body: ByteStream) -> Result<Reply, Fault> {
 }
 
 async fn on_object(call: &Call<'_>, body: ByteStream) -> Result<Reply, Fault> {
+    if call.param("live").is_some() {
+        return Err(Fault::not_implemented("live channels"));
+    }
     let sub = call.sub(&[
         "acl",
         "append",
