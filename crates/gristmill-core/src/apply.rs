@@ -300,10 +300,12 @@ impl World {
         served.then(|| (*job, task.clone()))
     }
 
-    /// How many machines an automatic cluster for a task should have, quota aside.
+    /// How many machines an automatic cluster for a task should have, quota aside: one for each
+    /// instance that has not ended.
     pub(crate) fn machines_wanted(&self, job: JobId, task: &TaskName) -> u32 {
-        let instances = self.job_of(job).spec.tasks[task].instance_count;
-        instances.min(self.options.limits.auto_cluster_machines_max)
+        let counts = self.job_of(job).tasks[task].counts;
+        let open = counts.waiting + counts.running;
+        open.min(self.options.limits.auto_cluster_machines_max)
     }
 
     fn want_worker(

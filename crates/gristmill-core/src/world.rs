@@ -334,8 +334,8 @@ impl Shelf {
                 (Some(*cluster), false)
             }
             Placement::Auto(_) => {
-                let short = task.auto_cluster.is_none() || task.machines_short > 0;
-                (task.auto_cluster, short)
+                let short = task.machines_short > 0 && !task.waiting.is_empty();
+                (task.auto_cluster, task.auto_cluster.is_none() || short)
             }
         };
         Self { queue: cluster.filter(|_| !task.waiting.is_empty()), starved }

@@ -7,6 +7,12 @@
 //!
 //! Start at [`Stage::handle`].
 
+mod agents;
+mod end;
+mod faults;
+mod hands;
+mod wishes;
+
 use crate::{
     Failure, Plant, Setup, Trace,
     chance::Chance,
@@ -29,6 +35,8 @@ use std::{
 const PATIENCE: Seconds = Seconds(30);
 /// How often the hands repeat what should be and look at what is.
 const SWEEP: Seconds = Seconds(10);
+/// How long a machine looks for a server that wants it.
+const ORPHAN_MILLIS_MAX: u64 = 120_000;
 /// After the faults stopped, everything must have ended within so many messages.
 const DRAIN_STEPS_MAX: u64 = 30_000;
 const LAST_EVENTS_MAX: usize = 30;
@@ -46,6 +54,8 @@ enum Message {
     Progress(MachineId, RunId),
     /// A machine calls.
     Call(MachineId),
+    /// A machine that finds no server gives up.
+    EndItself(MachineId),
     /// The provider is asked.
     Effect(Effect),
     /// The hands look around.
@@ -161,6 +171,7 @@ impl Stage {
         }
         self.restart()?;
         self.trace.results = self.region.results.len() as u64;
+        self.settle()?;
         self.referee.check_results(&self.region)
     }
 
@@ -191,6 +202,7 @@ impl Stage {
             Message::Acknowledge(id, session, runs) => self.on_acknowledge(id, session, &runs),
             Message::Progress(id, run) => self.on_progress(id, run),
             Message::Call(id) => self.on_call(id),
+            Message::EndItself(id) => drop(self.provider.machines.remove(&id)),
             Message::Effect(effect) => self.on_effect(&effect),
             Message::Sweep => self.on_sweep()?,
             Message::Plan => self.on_plan(),
@@ -357,342 +369,6 @@ impl Stage {
             self.planning = true;
             self.after_millis(20, Message::Plan);
         }
-    }
-
-    // The agents.
-
-    fn on_call(&mut self, id: MachineId) {
-        let Some(machine) = self.provider.machines.get(&id) else { return };
-        if machine.mute || machine.connected {
-            return;
-        }
-        let (worker, generation) = id;
-        let (holds, reports) = (machine.holds(), machine.unacknowledged());
-        let address = format!("10.0.0.{}", generation.0);
-        self.send_up(id, Input::WorkerCalled { worker, generation, address, holds });
-        if !reports.is_empty() {
-            self.send_up(id, Input::WorkerReported { worker, generation, reports });
-        }
-        // An answer may never come; then the agent calls again.
-        self.after_millis(15_000, Message::Call(id));
-    }
-
-    fn on_assign(&mut self, id: MachineId, session: u32, runs: &[RunId]) {
-        let Some(machine) = self.machine(id, session) else { return };
-        let (new, reports) = (machine.assign(runs), machine.unacknowledged());
-        if !reports.is_empty() {
-            // The server still wants what is over here: the report did not reach it.
-            let (worker, generation) = id;
-            self.send_up(id, Input::WorkerReported { worker, generation, reports });
-        }
-        for run in new {
-            let delay = self.delay();
-            self.after_millis(delay, Message::Progress(id, run));
-        }
-    }
-
-    fn on_acknowledge(&mut self, id: MachineId, session: u32, runs: &[RunId]) {
-        let Some(machine) = self.machine(id, session) else { return };
-        machine.held.retain(|run, held| !(runs.contains(run) && matches!(held, Held::Ended(_))));
-    }
-
-    fn on_progress(&mut self, id: MachineId, run: RunId) {
-        let at = self.clock_of(id);
-        let Some(machine) = self.provider.machines.get_mut(&id) else { return };
-        let report = match machine.held.get(&run) {
-            Some(Held::Preparing) => {
-                machine.held.insert(run, Held::Running(at));
-                let delay = 5 * self.delay();
-                self.after_millis(delay, Message::Progress(id, run));
-                RunReport::Started { run, at }
-            }
-            Some(Held::Running(since)) => {
-                let started = (!self.chance.one_in(9)).then_some(*since);
-                let outcome = outcome(&mut self.chance, self.faults);
-                let detail = String::new();
-                let report = RunReport::Ended { run, started, ended: at, outcome, detail };
-                machine.held.insert(run, Held::Ended(report.clone()));
-                report
-            }
-            Some(Held::Ended(_)) | None => return,
-        };
-        let skipped = matches!(report, RunReport::Started { .. }) && self.chance.one_in(4);
-        if !skipped {
-            self.report(id, report);
-        }
-    }
-
-    /// Sends a report, sometimes twice, sometimes the copy long after.
-    fn report(&mut self, id: MachineId, report: RunReport) {
-        let (worker, generation) = id;
-        let input = Input::WorkerReported { worker, generation, reports: vec![report] };
-        if self.provider.machines.get(&id).is_some_and(|machine| machine.connected) {
-            self.send_up(id, input.clone());
-        }
-        if self.faults && self.chance.one_in(5) {
-            let late = 5 * self.delay();
-            self.after_millis(late, Message::Input(input, Sender::Nobody));
-        }
-    }
-
-    /// Some machines have a clock that is an hour off.
-    fn clock_of(&self, id: MachineId) -> Timestamp {
-        match id.0.0 % 4 {
-            0 => Timestamp(self.now.0 - 3_600_000_000),
-            1 => Timestamp(self.now.0 + 3_600_000_000),
-            _ => self.now,
-        }
-    }
-
-    fn break_connection(&mut self, id: MachineId) {
-        let Some(machine) = self.provider.machines.get_mut(&id) else { return };
-        machine.session += 1;
-        machine.connected = false;
-        let delay = self.delay();
-        self.after_millis(delay, Message::Call(id));
-    }
-
-    // The hands and the provider.
-
-    fn on_effect(&mut self, effect: &Effect) {
-        if self.faults && self.chance.one_in(10) {
-            return; // the provider did not answer; the sweep asks again
-        }
-        match self.provider.carry_out(effect, &mut self.chance, self.faults) {
-            Outcome::Nothing => {}
-            Outcome::Boots(id) => {
-                let delay = 10 * self.delay();
-                self.after_millis(delay, Message::Call(id));
-            }
-            Outcome::Refused(seen) => {
-                let Effect::EnsureWorker(wanted) = effect else { return };
-                let (worker, generation) = (wanted.worker, wanted.generation);
-                let input = Input::WorkerObserved { worker, generation, seen };
-                let delay = self.delay();
-                self.after_millis(delay, Message::Input(input, Sender::Nobody));
-            }
-        }
-    }
-
-    fn on_sweep(&mut self) -> Result<(), String> {
-        if !self.faults {
-            self.tidy_up()?;
-        }
-        for effect in self.region.world.standing_effects() {
-            self.after_millis(1, Message::Effect(effect));
-        }
-        let workers: Vec<_> =
-            self.region.world.all_workers().map(|worker| (worker.id, worker.generation)).collect();
-        for id in workers {
-            if self.faults && self.chance.one_in(4) {
-                continue; // unknown: the provider did not answer
-            }
-            let (worker, generation) = id;
-            let seen = self.provider.observe(id);
-            let input = Input::WorkerObserved { worker, generation, seen };
-            let delay = self.delay();
-            self.after_millis(delay, Message::Input(input, Sender::Nobody));
-        }
-        self.watch_silence();
-        self.after_millis(u64::from(SWEEP.0) * 1_000, Message::Sweep);
-        Ok(())
-    }
-
-    /// The server's patience with machines that run: looked at again and again, so that a
-    /// dropped draft does not lose it.
-    fn watch_silence(&mut self) {
-        let running = self.region.world.all_workers();
-        let running = running.filter(|worker| worker.state == WorkerState::Running);
-        let running: Vec<MachineId> = running.map(|it| (it.id, it.generation)).collect();
-        self.heard.retain(|id, _| running.contains(id));
-        for id in running {
-            let connected = self.provider.machines.get(&id).is_some_and(|it| it.connected);
-            let heard = self.heard.entry(id).or_insert(self.now);
-            if connected {
-                *heard = self.now;
-            } else if heard.after(PATIENCE) <= self.now {
-                self.distrust(id);
-            }
-        }
-    }
-
-    // The users.
-
-    fn on_wish(&mut self) {
-        if !self.faults {
-            return;
-        }
-        self.wishes += 1;
-        if let Some(wish) = users::wish(&self.region.world, &mut self.chance, self.wishes) {
-            let delay = self.delay();
-            self.after_millis(delay, Message::Input(wish, Sender::User(0)));
-        }
-        let pause = 200 + 20 * self.delay();
-        self.after_millis(pause, Message::Wish);
-    }
-
-    /// After the faults: users give the machines that jobs wait for, or give the jobs up, and
-    /// delete clusters that nobody needs.
-    fn tidy_up(&mut self) -> Result<(), String> {
-        let jobs = self.region.world.all_jobs().filter(|job| !job.state.is_final());
-        let jobs: Vec<_> = jobs.map(|job| (job.id, job.account)).collect();
-        for (job, account) in jobs {
-            if self.waits_for_a_deleted_cluster(job) {
-                self.input(Input::StopJob { account, job }, Sender::User(0))?;
-            }
-        }
-        let clusters = self.region.world.all_clusters().filter(|it| !it.deleting);
-        let clusters: Vec<_> = clusters.map(|it| (it.id, it.account, self.is_unfit(it))).collect();
-        for (cluster, account, unfit) in clusters {
-            if !self.is_needed(cluster) {
-                self.input(Input::DeleteCluster { account, cluster }, Sender::User(0))?;
-            } else if unfit {
-                let desired = [(users::group(), 1)].into();
-                self.input(Input::ResizeCluster { account, cluster, desired }, Sender::User(0))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn is_needed(&self, cluster: ClusterId) -> bool {
-        let mut jobs = self.region.world.all_jobs().filter(|job| !job.state.is_final());
-        jobs.any(|job| job.tasks.keys().any(|task| job.cluster_of(task) == Some(cluster)))
-    }
-
-    /// One machine each: jobs go on, and the quota has room for automatic clusters.
-    fn is_unfit(&self, cluster: &Cluster) -> bool {
-        let mut tasks = self.region.world.all_jobs().flat_map(|job| job.tasks.values());
-        let automatic = tasks.any(|task| task.auto_cluster == Some(cluster.id));
-        if automatic { cluster.desired() == 0 } else { cluster.desired() != 1 }
-    }
-
-    fn waits_for_a_deleted_cluster(&self, job: JobId) -> bool {
-        let Some(job) = self.region.world.any_job(job) else { return false };
-        job.spec.tasks.values().any(|task| match &task.placement {
-            Placement::Fixed(cluster) => {
-                self.region.world.any_cluster(*cluster).is_none_or(|cluster| cluster.deleting)
-            }
-            _ => false,
-        })
-    }
-
-    // The faults.
-
-    fn on_fault(&mut self) -> Result<(), String> {
-        if !self.faults {
-            return Ok(());
-        }
-        let ids: Vec<MachineId> = self.provider.machines.keys().copied().collect();
-        let victim = self.chance.pick(&ids);
-        match (self.chance.below(12), victim) {
-            (0 | 1, Some(id)) => self.kill(id),
-            (2 | 3, Some(id)) => self.break_connection(id),
-            (4, Some(id)) => self.cut_off(id),
-            (5, Some(id)) => self.forget_runs(id),
-            (6, Some(id)) => self.distrust(id),
-            (7 | 8, Some(id)) => self.lie(id),
-            (9, _) => self.old_world = self.region.world.clone(),
-            (10, _) => self.region.checkpoint(),
-            (11, _) => self.restart()?,
-            _ => {}
-        }
-        let pause = 300 + 10 * self.delay();
-        self.after_millis(pause, Message::Fault);
-        Ok(())
-    }
-
-    /// The machine dies. The server notices by its silence or by the provider's word.
-    fn kill(&mut self, id: MachineId) {
-        self.provider.machines.remove(&id);
-        self.trace.lost += 1;
-    }
-
-    /// The network to the machine is gone for longer than the server's patience; its programs
-    /// run on.
-    fn cut_off(&mut self, id: MachineId) {
-        let Some(machine) = self.provider.machines.get_mut(&id) else { return };
-        machine.session += 1;
-        machine.connected = false;
-        let away = u64::from(PATIENCE.0) * 1_000 + 200 * self.delay();
-        self.after_millis(away, Message::Call(id));
-    }
-
-    /// The agent is started anew and knows nothing.
-    fn forget_runs(&mut self, id: MachineId) {
-        if let Some(machine) = self.provider.machines.get_mut(&id) {
-            machine.held.clear();
-        }
-        self.break_connection(id);
-    }
-
-    /// The server takes a machine that is well for silent.
-    fn distrust(&mut self, (worker, generation): MachineId) {
-        let silent = Input::WorkerSilent { worker, generation };
-        self.after_millis(0, Message::Input(silent, Sender::Nobody));
-    }
-
-    /// Reports of runs that this machine does not have, and of generations that are not.
-    fn lie(&mut self, (worker, generation): MachineId) {
-        let run = RunId(self.chance.below(2_000));
-        let theirs = |worker: &gristmill_core::Worker| worker.runs.contains_key(&run);
-        if self.region.world.worker(worker).is_some_and(theirs) {
-            return;
-        }
-        let (started, ended, detail) = (None, self.now, String::new());
-        let outcome = RunOutcome::Exited { code: 0 };
-        let ended = RunReport::Ended { run, started, ended, outcome, detail };
-        let reports = vec![RunReport::Started { run, at: self.now }, ended];
-        let generation = match self.chance.below(3) {
-            0 => Generation(generation.0 + 1),
-            1 => Generation(generation.0.saturating_sub(1)),
-            _ => generation,
-        };
-        let lie = Input::WorkerReported { worker, generation, reports };
-        self.after_millis(0, Message::Input(lie, Sender::Liar));
-    }
-
-    /// The server is killed and started again. What was under way to it is lost.
-    fn restart(&mut self) -> Result<(), String> {
-        self.trace.restarts += 1;
-        self.region.restart(self.chance.seed())?;
-        self.old_world = self.region.world.clone();
-        self.planning = false;
-        self.heard.clear();
-        let ids: Vec<_> = self.provider.machines.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.break_connection(id));
-        for effect in self.region.world.standing_effects() {
-            self.after_millis(1, Message::Effect(effect));
-        }
-        self.planning = true;
-        self.after_millis(1, Message::Plan);
-        Ok(())
-    }
-
-    // The end.
-
-    fn is_over(&self) -> bool {
-        let ended = self.acknowledged.iter().all(|job| self.referee.is_over(*job));
-        let world = &self.region.world;
-        ended && world.all_jobs().all(|job| job.state.is_final()) && !self.referee.is_busy()
-    }
-
-    fn what_hangs(&self) -> String {
-        let lost = self.acknowledged.iter().find(|job| !self.referee.knows(**job));
-        if let Some(job) = lost {
-            return format!("{job} was acknowledged and does not exist");
-        }
-        let world = &self.region.world;
-        let hangs = world.all_jobs().find(|job| !job.state.is_final());
-        let Some(job) = hangs else { return "a run never ends".to_owned() };
-        let why = world.why(job.id).unwrap_or_default();
-        let busy = world.all_workers().filter(|worker| !worker.runs.is_empty());
-        let machines: Vec<_> = busy
-            .map(|worker| {
-                let machine = self.provider.machines.get(&(worker.id, worker.generation));
-                format!("{} runs {:?}, really {machine:?}", worker.id, worker.runs)
-            })
-            .collect();
-        format!("{} never ends: {why}; {}", job.id, machines.join("; "))
     }
 
     // Messages.

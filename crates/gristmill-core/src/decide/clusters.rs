@@ -260,10 +260,12 @@ impl Draft<'_> {
     /// Makes or tops up the automatic cluster of a task with at most `left` machines.
     fn feed(&mut self, account: AccountId, turn: &Turn, left: u32) {
         let task = &self.world.job_of(turn.job).tasks[&turn.task];
-        let short = task.machines_short;
+        // Never 0, or this would be asked for ever: who is starved is short and has something
+        // waiting, or has no cluster.
+        let more = task.machines_short.min(task.counts.waiting).min(left);
         if let Some(cluster) = task.auto_cluster {
             let (group, size) = self.only_group(cluster);
-            self.resize_group(cluster, &group, size + short.min(left));
+            self.resize_group(cluster, &group, size + more);
             return;
         }
         let size = self.world.machines_wanted(turn.job, &turn.task).min(left);

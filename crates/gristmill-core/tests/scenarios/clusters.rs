@@ -52,6 +52,22 @@ fn an_automatic_cluster_goes_when_its_job_is_stopped_and_comes_back_with_it() {
 }
 
 #[test]
+fn a_job_started_again_gets_machines_for_what_is_left_of_it() {
+    check(
+        "options machines 9, auto 9
+         job J on auto: a*3
+         call
+         place
+         finish a/0
+         finish a/2
+         exit a/1 1
+         restart J
+         show auto-a",
+        "auto-a Active; group of 1: auto-a-group-1 Starting",
+    );
+}
+
+#[test]
 fn a_reserved_cluster_stays_after_a_failure_until_its_owner_deletes_it() {
     check(
         "job J on auto reserved: a, b

@@ -1,0 +1,63 @@
+//! The users: what they ask for, and how they tidy up when the faults are over.
+
+use super::*;
+
+impl Stage {
+    pub(super) fn on_wish(&mut self) {
+        if !self.faults {
+            return;
+        }
+        self.wishes += 1;
+        if let Some(wish) = users::wish(&self.region.world, &mut self.chance, self.wishes) {
+            let delay = self.delay();
+            self.after_millis(delay, Message::Input(wish, Sender::User(0)));
+        }
+        let pause = 200 + 20 * self.delay();
+        self.after_millis(pause, Message::Wish);
+    }
+
+    /// After the faults: users give the machines that jobs wait for, or give the jobs up, and
+    /// delete clusters that nobody needs.
+    pub(super) fn tidy_up(&mut self) -> Result<(), String> {
+        let jobs = self.region.world.all_jobs().filter(|job| !job.state.is_final());
+        let jobs: Vec<_> = jobs.map(|job| (job.id, job.account)).collect();
+        for (job, account) in jobs {
+            if self.waits_for_a_deleted_cluster(job) {
+                self.input(Input::StopJob { account, job }, Sender::User(0))?;
+            }
+        }
+        let clusters = self.region.world.all_clusters().filter(|it| !it.deleting);
+        let clusters: Vec<_> = clusters.map(|it| (it.id, it.account, self.is_unfit(it))).collect();
+        for (cluster, account, unfit) in clusters {
+            if !self.is_needed(cluster) {
+                self.input(Input::DeleteCluster { account, cluster }, Sender::User(0))?;
+            } else if unfit {
+                let desired = [(users::group(), 1)].into();
+                self.input(Input::ResizeCluster { account, cluster, desired }, Sender::User(0))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_needed(&self, cluster: ClusterId) -> bool {
+        let mut jobs = self.region.world.all_jobs().filter(|job| !job.state.is_final());
+        jobs.any(|job| job.tasks.keys().any(|task| job.cluster_of(task) == Some(cluster)))
+    }
+
+    /// One machine each: jobs go on, and the quota has room for automatic clusters.
+    pub(super) fn is_unfit(&self, cluster: &Cluster) -> bool {
+        let mut tasks = self.region.world.all_jobs().flat_map(|job| job.tasks.values());
+        let automatic = tasks.any(|task| task.auto_cluster == Some(cluster.id));
+        if automatic { cluster.desired() == 0 } else { cluster.desired() != 1 }
+    }
+
+    pub(super) fn waits_for_a_deleted_cluster(&self, job: JobId) -> bool {
+        let Some(job) = self.region.world.any_job(job) else { return false };
+        job.spec.tasks.values().any(|task| match &task.placement {
+            Placement::Fixed(cluster) => {
+                self.region.world.any_cluster(*cluster).is_none_or(|cluster| cluster.deleting)
+            }
+            _ => false,
+        })
+    }
+}
