@@ -17,6 +17,7 @@ mod commands;
 pub mod dag;
 pub mod environment;
 pub mod grammar;
+mod ini_text;
 pub mod moment;
 pub mod oss_path;
 pub mod output;

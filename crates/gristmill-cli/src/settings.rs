@@ -10,9 +10,10 @@
 use crate::{
     client::{Credentials, Endpoints},
     environment::Environment,
+    ini_text,
     words::{Complaint, messages as m},
 };
-use ini::{EscapePolicy, Ini, ParseOption, WriteOption};
+use ini::{EscapePolicy, Ini, WriteOption};
 use std::{
     fs, io,
     io::Write,
@@ -92,9 +93,7 @@ impl Settings {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(SettingsError::Read { path, source }),
         };
-        let options =
-            ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
-        let file = Ini::load_from_str_opt(&text, options)
+        let file = ini_text::read(&text, false)
             .map_err(|source| SettingsError::Parse { path: path.clone(), source })?;
         let overrides = VARIABLES
             .into_iter()

@@ -7,6 +7,7 @@
 
 use crate::{
     client::{Client, ClientError, Job, Task},
+    dag,
     environment::Environment,
     moment,
     output::Output,
@@ -51,8 +52,9 @@ impl<'a> Watch<'a> {
         let mut before = Seen::default();
         let mut pause = PAUSE_FIRST;
         let mut lost = 0;
+        let order = self.order().await?;
         loop {
-            let seen = match self.look().await {
+            let seen = match self.look(&order).await {
                 Err(error) if error.is_transient() && lost < LOOKS_LOST_MAX => {
                     lost += 1;
                     tokio::time::sleep(PAUSE_MAX).await;
@@ -73,10 +75,21 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn look(&self) -> Result<Seen, ClientError> {
+    /// The names of the tasks as they run. A job without dependencies keeps the service's order.
+    async fn order(&self) -> Result<Vec<String>, ClientError> {
+        let description = self.client.get_description(self.job).await?;
+        let dag = &description["DAG"];
+        let tasks = dag["Tasks"].as_object().into_iter().flatten();
+        let names: Vec<String> = tasks.map(|(name, _)| name.clone()).collect();
+        let after = serde_json::from_value(dag["Dependencies"].clone()).unwrap_or_default();
+        Ok(dag::stages(&names, &after).concat())
+    }
+
+    async fn look(&self, order: &[String]) -> Result<Seen, ClientError> {
         // The job first: when it has ended, the tasks read after it have ended too.
         let job = self.client.get_job(self.job).await?;
-        let tasks = self.client.list_tasks(self.job).await?;
+        let mut tasks = self.client.list_tasks(self.job).await?;
+        tasks.sort_by_key(|task| order.iter().position(|name| *name == task.task_name));
         Ok(Seen { job, tasks })
     }
 

@@ -35,7 +35,10 @@ async fn list(words: &ArgMatches, session: &mut Session) -> Outcome {
     let client = session.client()?;
     let top = number::<usize>(words, "top")?.unwrap_or(ROWS_DEFAULT);
     if words.get_flag("show_json") {
-        let jobs = client.list_raw(&["jobs"]).await?;
+        let mut jobs = client.list_raw(&["jobs"]).await?;
+        jobs.retain(|raw| {
+            serde_json::from_value::<Job>(raw.clone()).is_ok_and(|job| matches(&job, words))
+        });
         session.out.data(&serde_json::to_string_pretty(&jobs)?)?;
         return Ok(End::Success);
     }

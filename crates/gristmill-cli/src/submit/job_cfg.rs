@@ -9,8 +9,10 @@
 //! else in the file is a [`Complaint`], so that a misspelt key does not silently do nothing.
 
 use super::Written;
-use crate::words::{Complaint, messages as m};
-use ini::{Ini, ParseOption};
+use crate::{
+    ini_text,
+    words::{Complaint, messages as m},
+};
 use std::collections::BTreeMap;
 
 /// A parsed file.
@@ -31,13 +33,7 @@ const OWN_KEYS: [&str; 3] = ["cmd", "job_name", "deps"];
 impl JobCfg {
     /// Reads the bytes of a file. `known` are the long option names.
     pub fn parse(bytes: &[u8], known: &[&str]) -> Result<Self, Complaint> {
-        let options = ParseOption {
-            enabled_quote: false,
-            enabled_escape: false,
-            enabled_indented_mutiline_value: true,
-            enabled_preserve_key_leading_whitespace: false,
-        };
-        let file = Ini::load_from_str_opt(&decode(bytes), options)
+        let file = ini_text::read(&decode(bytes), true)
             .map_err(|error| m::BROKEN_JOB_CFG.complain([("why", &error)]))?;
         let raw = |section: &ini::Properties| {
             section

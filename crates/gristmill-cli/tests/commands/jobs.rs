@@ -84,6 +84,9 @@ async fn the_list_is_a_table_and_its_numbers_name_jobs_afterwards() {
         stage.service.asked(),
         ["GET /jobs?Marker&MaxItemCount=100", "GET /jobs?Marker=m1&MaxItemCount=100"]
     );
+    let json = stage.bcs("j --show_json -n do").await;
+    let shown: Vec<Value> = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(shown.iter().map(|job| &job["Id"]).collect::<Vec<_>>(), ["job-1"]);
     let only = stage.bcs("job -s finished,failed -n one -t 5").await;
     assert!(only.out.contains("job-1") && !only.out.contains("job-2"), "{}", only.out);
 }
@@ -257,10 +260,13 @@ async fn nothing_is_destroyed_without_a_yes_or_by_an_old_number() {
 async fn watching_tells_every_change_and_ends_like_the_job() {
     let stage = Stage::new().await;
     let tasks = "GET /jobs/job-1/tasks?Marker&MaxItemCount=100";
+    stage.service.on("GET /jobs/job-1?description", ok(description()));
     stage.service.on("GET /jobs/job-1", ok(job("job-1", "n", "Running")));
     stage.service.on("GET /jobs/job-1", ok(job("job-1", "n", "Failed")));
-    stage.service.on(tasks, list(json!([task("split", "Running", counts(2, 1, 0, 0))])));
-    stage.service.on(tasks, list(json!([task("split", "Failed", counts(0, 0, 2, 1))])));
+    let merge = |state| task("merge", state, counts(1, 0, 0, 0));
+    let first = json!([merge("Waiting"), task("split", "Running", counts(2, 1, 0, 0))]);
+    let second = json!([merge("Waiting"), task("split", "Failed", counts(0, 0, 2, 1))]);
+    stage.service.on(tasks, list(first)).on(tasks, list(second));
     let ran = stage.bcs("j job-1 -w").await;
     insta::assert_snapshot!(ran.shown());
 }
