@@ -216,7 +216,8 @@ mod tests {
         source::SourceKind,
         testing::{BUCKET, Faults, FaultyStore, pattern},
     };
-    use std::os::unix::fs::MetadataExt;
+    use gristmill_objects::ObjectStore;
+    use std::{os::unix::fs::MetadataExt, sync::atomic::Ordering::Relaxed};
 
     fn spec(directory: &Path, sources: &[(&str, SourceKind)]) -> DownloadSpec {
         let source = |(key, kind): &(&str, SourceKind)| Source {
@@ -269,5 +270,32 @@ mod tests {
         let spec = spec(directory.path(), &[("none", SourceKind::Object)]);
         let error = download(store.remote(), &spec, Timestamp(1)).await.expect_err("nothing there");
         assert_eq!(error.to_string(), "could not open the input oss://bkt/none");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_vanishes_on_the_way_is_an_error() {
+        let store = FaultyStore::new();
+        for number in 0..200 {
+            store.fill(&format!("in/{number:03}"), pattern(1000)).await;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let spec = spec(directory.path(), &[("in/", SourceKind::Prefix)]);
+        store.set(Faults { delay: Duration::from_millis(1), ..Faults::default() });
+        let vanish = async {
+            while store.gets.load(Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            store.inner.delete(BUCKET, "in/199").await.expect("deleted");
+        };
+        let (downloaded, ()) = tokio::join!(download(store.remote(), &spec, Timestamp(1)), vanish);
+        let error = downloaded.expect_err("a listed object is missing");
+        assert_eq!(error.to_string(), "could not download `in/199`");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_begun() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let error = check_space(directory.path(), &[], 1 << 62).expect_err("no such disk");
+        assert!(matches!(error, DownloadError::Space { needed, .. } if needed == 1 << 62));
     }
 }

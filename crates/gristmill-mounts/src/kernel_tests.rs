@@ -207,6 +207,35 @@ fn random_and_sequential_reads_are_the_bytes_of_the_object() {
 }
 
 #[test]
+fn one_pass_fetches_every_byte_once_and_random_reads_little_more_than_they_ask() {
+    on_a_mount(
+        |scene| {
+            scene.fill("in/once", pattern(64 * MB));
+            scene.fill("in/random", pattern(64 * MB));
+        },
+        |scene| {
+            let fetched = |scene: &Scene| {
+                let mounted = scene.mounted.as_ref().expect("mounted");
+                mounted.meter().bytes_read.load(Relaxed) as usize
+            };
+            let mut file = File::open(scene.path("once")).expect("opens");
+            while file.read(&mut vec![0; MB]).expect("readable") > 0 {}
+            let once = fetched(scene);
+            assert!((64 * MB..66 * MB).contains(&once), "{once} bytes for one pass");
+            let file = File::open(scene.path("random")).expect("opens");
+            let mut state = 11_u64;
+            for _ in 0..200 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(7);
+                let offset = (state >> 20) % (64 * MB as u64 / 4096) * 4096;
+                file.read_exact_at(&mut [0; 4096], offset).expect("readable");
+            }
+            let random = fetched(scene) - once;
+            assert!(random <= 16 * 200 * 4096, "{random} bytes for 200 reads");
+        },
+    );
+}
+
+#[test]
 fn faults_of_the_store_are_not_seen_through_the_mount() {
     on_a_mount(
         |scene| {

@@ -19,7 +19,7 @@ use crate::{
     kernel,
     names::Locale,
     reader::Readers,
-    remote::{Patience, Remote},
+    remote::{Meter, Patience, Remote},
     source::Source,
     tree::{Tree, TreeLimits},
 };
@@ -250,6 +250,11 @@ impl Mounted {
         let files = Files::new(tree.clone(), readers.clone(), runtime, (spec.uid, spec.gid));
         let mount = Mount::start(files, device, &spec.mount_point).map_err(cannot_mount)?;
         Ok(Self { tree, readers, mount })
+    }
+
+    /// What has gone over to the store so far.
+    pub fn meter(&self) -> &Meter {
+        self.tree.remote().meter()
     }
 
     /// Unmounts and says what happened.

@@ -28,8 +28,12 @@ pub const PROBE_BYTES: u64 = 64 << 10;
 /// How far the second read may be off and still open the window; at most its own length.
 const SLACK_BYTES: u64 = 128 << 10;
 
-/// How far back or ahead a read may jump without closing the window; also what is kept behind.
-const JUMP_BYTES: u64 = 1 << 20;
+/// How far ahead a read may jump without closing the window.
+const AHEAD_BYTES: u64 = 1 << 20;
+
+/// How far back a read may lie without closing the window; so much is also kept behind. The
+/// kernel has two readaheads of 1 MiB under way, and they reach us in any order.
+const BEHIND_BYTES: u64 = (2 << 20) + SLACK_BYTES;
 
 /// The first window. The odd part: the kernel's readahead asks 128 KiB beyond a read of 1 MiB,
 /// and without it the second request would stall the first.
@@ -91,7 +95,7 @@ impl Pattern {
             State::Probe { end } => {
                 // Two small reads that happen to be close are no stream yet.
                 let slack = (asked.end - asked.start).min(SLACK_BYTES);
-                if is_near(asked.start, *end, slack) {
+                if is_between(asked.start, *end, slack, slack) {
                     self.state = State::Sequential {
                         cursor: *end,
                         window: WINDOW_FIRST,
@@ -100,7 +104,9 @@ impl Pattern {
                 }
                 !self.is_sequential()
             }
-            State::Sequential { cursor, .. } => !is_near(asked.start, *cursor, JUMP_BYTES),
+            State::Sequential { cursor, .. } => {
+                !is_between(asked.start, *cursor, BEHIND_BYTES, AHEAD_BYTES)
+            }
         };
         if seek {
             self.state = State::Fresh;
@@ -114,7 +120,8 @@ impl Pattern {
                     *consumed_from = *cursor;
                 }
                 let (cursor, window) = (*cursor, (*window).min(window_max));
-                let plan = self.plan(asked, cursor.saturating_sub(JUMP_BYTES), false);
+                let behind = BEHIND_BYTES.min(window_max);
+                let plan = self.plan(asked, cursor.saturating_sub(behind), false);
                 Plan {
                     ahead_to: (cursor + window).min(self.size).max(plan.need.end),
                     ahead_grain: (window / 2).clamp(PROBE_BYTES, REQUEST_BYTES_MAX),
@@ -135,8 +142,8 @@ impl Pattern {
     }
 }
 
-fn is_near(start: u64, cursor: u64, slack: u64) -> bool {
-    (cursor.saturating_sub(slack)..=cursor.saturating_add(slack)).contains(&start)
+fn is_between(start: u64, cursor: u64, behind: u64, ahead: u64) -> bool {
+    (cursor.saturating_sub(behind)..=cursor.saturating_add(ahead)).contains(&start)
 }
 
 #[cfg(test)]
@@ -192,20 +199,24 @@ mod tests {
     #[test]
     fn reads_a_little_out_of_order_leave_the_window_open() {
         let mut pattern = Pattern::new(GB);
-        for start in [0, 256, 128, 512, 384, 1500, 900] {
+        for start in [0, 128, 1024, 256, 2048, 1152, 900] {
             pattern.on_read(start * KB..(start + 128) * KB, GB);
         }
         assert!(pattern.is_sequential());
-        let plan = pattern.on_read(3000 * KB..3004 * KB, GB);
+        let plan = pattern.on_read(4000 * KB..4004 * KB, GB);
         assert!(plan.seek && !pattern.is_sequential());
-        assert_eq!(plan.need, 2944 * KB..3008 * KB);
+        assert_eq!(plan.need, 3968 * KB..4032 * KB);
     }
 
     #[test]
-    fn one_mebibyte_is_kept_behind() {
+    fn two_readaheads_are_kept_behind() {
         let mut pattern = Pattern::new(GB);
         let plans: Vec<Plan> = (0..4).map(|n| pattern.on_read(n * MB..(n + 1) * MB, GB)).collect();
-        assert_eq!(plans.iter().map(|plan| plan.keep_from / MB).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        let kept: Vec<u64> = plans.iter().map(|plan| plan.keep_from / KB).collect();
+        assert_eq!(kept, [0, 0, 896, 1920]);
+        let mut poor = Pattern::new(GB);
+        let keep_from = (0..4).map(|n| poor.on_read(n * MB..(n + 1) * MB, 512 * KB).keep_from);
+        assert_eq!(keep_from.last(), Some(4 * MB - 512 * KB), "less when memory is short");
     }
 
     #[test]

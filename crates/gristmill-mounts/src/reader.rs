@@ -543,6 +543,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_that_stalls_is_asked_for_again() {
+        let (store, body) = (FaultyStore::new(), pattern(3 << 20));
+        store.set(Faults { stall_percent: 40, ..Faults::default() });
+        let readers = readers(&store, 64 * MB);
+        let reader = open(&readers, &store, "large", &body).await;
+        read_all(&reader, &body, 128 * KB).await;
+        assert!(readers.context.remote.meter().retries.load(Relaxed) > 0);
+    }
+
+    #[tokio::test]
     async fn an_object_replaced_while_it_is_read_is_never_mixed() {
         let (store, body) = (FaultyStore::new(), pattern(32 << 20));
         let readers = readers(&store, 256 * MB);

@@ -28,6 +28,8 @@ pub struct Faults {
     pub errors_percent: u64,
     /// Of 100 bodies so many end early.
     pub short_percent: u64,
+    /// Of 100 bodies so many stop in the middle and say nothing more.
+    pub stall_percent: u64,
     /// Keys with this text in them are refused.
     pub denied: Option<String>,
     /// Added before every answer.
@@ -173,6 +175,9 @@ impl ObjectStore for FaultyStore {
         if self.roll() < faults.short_percent {
             let keep = (object.range.end - object.range.start) / 2;
             object.body = cut(object.body, keep);
+        } else if self.roll() < faults.stall_percent {
+            let keep = (object.range.end - object.range.start) / 2;
+            object.body = cut(object.body, keep).chain(stream::pending()).boxed();
         }
         Ok(object)
     }

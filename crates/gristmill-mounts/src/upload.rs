@@ -25,6 +25,7 @@ use gristmill_objects::ObjectError;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::{
+    cmp::Reverse,
     io,
     ops::ControlFlow,
     os::fd::{AsFd, OwnedFd},
@@ -257,32 +258,32 @@ impl Run {
     async fn upload(&self, mut items: mpsc::Receiver<Item>) -> UploadReport {
         let (mut report, mut tasks) = (UploadReport::default(), JoinSet::new());
         let mut batch = Vec::with_capacity(AHEAD_MAX);
-        'walk: while items.recv_many(&mut batch, AHEAD_MAX).await > 0 {
+        let mut hopeful = true;
+        while hopeful && items.recv_many(&mut batch, AHEAD_MAX).await > 0 {
             // Large files first: they make the long tails.
             batch.sort_by_key(|item| match item {
-                Item::File { size, .. } => std::cmp::Reverse(*size),
-                _ => std::cmp::Reverse(0),
+                Item::File { size, .. } => Reverse(*size),
+                _ => Reverse(0),
             });
             for item in batch.drain(..) {
-                while tasks.len() >= REQUESTS_MAX {
-                    if !finish_one(&mut tasks, &mut report).await {
-                        break 'walk;
-                    }
+                while hopeful && tasks.len() >= REQUESTS_MAX {
+                    hopeful = finish_one(&mut tasks, &mut report).await;
+                }
+                if !hopeful {
+                    break;
                 }
                 if let Some(job) = self.start(item, &mut report) {
                     tasks.spawn(job);
                 }
             }
         }
-        drop(items);
-        while !tasks.is_empty() {
-            if !finish_one(&mut tasks, &mut report).await {
-                note(
-                    &mut report.failures,
-                    "the store cannot be used, the rest was not tried".into(),
-                );
-                tasks.shutdown().await;
-            }
+        drop(items); // the walk ends
+        while hopeful && !tasks.is_empty() {
+            hopeful = finish_one(&mut tasks, &mut report).await;
+        }
+        if !hopeful {
+            note(&mut report.failures, "the store cannot be used, the rest was not tried".into());
+            tasks.shutdown().await;
         }
         report
     }
