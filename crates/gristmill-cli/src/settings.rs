@@ -2,8 +2,8 @@
 //!
 //! The file is INI with one section, `[common]` (`reference/bcs-cli.md` 3.1). The official tool
 //! reads and writes the same file, so keys we do not know stay, `%` is doubled on disk as its
-//! reader expects, and the file is replaced whole with mode 0600. Two keys are ours: `endpoint`
-//! and `oss_endpoint`, complete URLs that make hosts entries unnecessary.
+//! reader expects, and the file is replaced whole with mode 0600. `endpoint` and `oss_endpoint` are
+//! ours: complete URLs that make hosts entries unnecessary, in a section `[gristmill]`.
 //!
 //! Start at [`Settings::load`].
 
@@ -22,6 +22,10 @@ use std::{
 };
 
 const SECTION: &str = "common";
+/// Where our own keys are written: the official tool empties its section of keys it does not
+/// know, and leaves other sections alone. They are read from either.
+const OWN_SECTION: &str = "gristmill";
+const OWN_KEYS: [&str; 3] = ["endpoint", "oss_endpoint", "securitytoken"];
 
 /// Words that mean "remove this key" when given as its value.
 const REMOVERS: [&str; 6] = ["", "null", "None", "false", "False", "0"];
@@ -107,7 +111,10 @@ impl Settings {
         let overridden = self.overrides.iter().find(|(name, _)| *name == key);
         match overridden {
             Some((_, value)) => Some(value.clone()),
-            None => self.file.get_from(Some(SECTION), key).map(|value| value.replace("%%", "%")),
+            None => [OWN_SECTION, SECTION]
+                .into_iter()
+                .find_map(|section| self.file.get_from(Some(section), key))
+                .map(|value| value.replace("%%", "%")),
         }
         .filter(|value| !value.is_empty())
     }
@@ -123,26 +130,30 @@ impl Settings {
 
     /// Changes a key of the file in memory, whatever its value says.
     pub fn keep(&mut self, key: &str, value: &str) {
-        self.file.set_to(Some(SECTION), key.to_owned(), value.replace('%', "%%"));
+        let is_own = OWN_KEYS.contains(&key);
+        let (section, other) = if is_own { (OWN_SECTION, SECTION) } else { (SECTION, OWN_SECTION) };
+        self.file.delete_from(Some(other), key);
+        self.file.set_to(Some(section), key.to_owned(), value.replace('%', "%%"));
     }
 
     /// Deletes a key of the file in memory.
     pub fn remove(&mut self, key: &str) {
         self.file.delete_from(Some(SECTION), key);
+        self.file.delete_from(Some(OWN_SECTION), key);
     }
 
-    /// Forgets everything in the file's section.
+    /// Forgets everything in the file's sections.
     pub fn clear(&mut self) {
         self.file.delete(Some(SECTION));
+        self.file.delete(Some(OWN_SECTION));
         self.file.entry(Some(SECTION.to_owned())).or_insert_with(ini::Properties::new);
     }
 
     /// Keys and values in force, in the order of the file, variables' own keys after them.
     pub fn entries(&self) -> Vec<(String, String)> {
-        let mut keys: Vec<String> = self
-            .file
-            .section(Some(SECTION))
+        let mut keys: Vec<String> = [SECTION, OWN_SECTION]
             .into_iter()
+            .filter_map(|section| self.file.section(Some(section)))
             .flat_map(|section| section.iter().map(|(key, _)| key.to_owned()))
             .collect();
         for (key, _) in &self.overrides {
@@ -308,6 +319,20 @@ mod tests {
              osspath = oss://b/p/\nvpc_cidr_block = 192.168.0.0/16\nunknown_key = C:\\dir\n\
              locale = zh"
         );
+    }
+
+    #[test]
+    fn our_own_keys_stand_in_a_section_that_the_official_tool_leaves_alone() {
+        let (_folder, environment) = place("[common]\nregion = r\nendpoint = http://old:1\n");
+        let mut settings = Settings::load(&environment).unwrap();
+        assert_eq!(settings.get("endpoint").as_deref(), Some("http://old:1"));
+        settings.set("endpoint", "http://new:1");
+        settings.save().unwrap();
+        let text = fs::read_to_string(environment.config_dir.join("cliconfig")).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines, ["[common]", "region = r", "[gristmill]", "endpoint = http://new:1"]);
+        let again = Settings::load(&environment).unwrap();
+        assert_eq!(again.get("endpoint").as_deref(), Some("http://new:1"));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = std::env::args().skip(1).collect();
+    // A word that is not UTF-8 names nothing that exists; it must not end the program by a panic.
+    let args =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     gristmill_cli::main(args, Environment::of_process()).await
 }
