@@ -6,7 +6,8 @@
 #![allow(unsafe_code)] // a bare clone has no safe wrapper
 
 use gristmill_runtime::{
-    Identity, Limits, Node, NodeOptions, ProgramSpec, Root, RunEvent, SandboxSpec, Spawner,
+    Identity, Limits, MemoryScratch, Node, NodeOptions, ProgramSpec, Root, RunEvent, SandboxSpec,
+    Spawner,
 };
 use std::{
     error::Error,
@@ -32,15 +33,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         "privileged: {}, {rounds} rounds of {starts} starts, microseconds each",
         report.privileged
     );
-    let in_memory = spawner.in_memory(64 << 20);
     let memory = Limits { memory_bytes: Some(1 << 30), ..Limits::default() };
     let mut rows: [Vec<Cost>; 5] = Default::default();
     for _ in 0..rounds {
         rows[0].push(measure(starts, spawner_pid, || bare().map(|()| 0))?);
         rows[1].push(measure(starts, spawner_pid, || namespaced().map(|()| 0))?);
         rows[2]
-            .push(measure(starts, spawner_pid, || sandboxed(&in_memory, &top, Limits::default()))?);
-        rows[3].push(measure(starts, spawner_pid, || sandboxed(&in_memory, &top, memory.clone()))?);
+            .push(measure(starts, spawner_pid, || in_memory(&spawner, &top, Limits::default()))?);
+        rows[3].push(measure(starts, spawner_pid, || in_memory(&spawner, &top, memory.clone()))?);
         rows[4].push(measure(starts, spawner_pid, || on_disk(&spawner, &top))?);
     }
     let names = ["posix_spawn", "namespaces", "sandbox", "memory limit", "layers on disk"];
@@ -106,6 +106,11 @@ fn namespaced() -> Result<(), Box<dyn Error>> {
         nix::sys::wait::WaitStatus::Exited(_, 0) => Ok(()),
         other => Err(format!("true ended with {other:?}").into()),
     }
+}
+
+fn in_memory(spawner: &Spawner, top: &Path, limits: Limits) -> Result<u64, Box<dyn Error>> {
+    let _scratch = MemoryScratch::mount(&top.join("scratch"), 64 << 20)?;
+    sandboxed(spawner, top, limits)
 }
 
 fn on_disk(spawner: &Spawner, top: &Path) -> Result<u64, Box<dyn Error>> {

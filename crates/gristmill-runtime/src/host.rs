@@ -34,6 +34,15 @@ pub(crate) enum Piece {
     Private(PathBuf),
 }
 
+impl Piece {
+    /// Where it is, on the host and in the sandbox.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Overlay(path) | Self::ReadOnly(path) | Self::Private(path) => path,
+        }
+    }
+}
+
 /// Where the writable layers of sandboxes live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layer {
@@ -88,7 +97,7 @@ impl Prepared {
         self.base().join("root")
     }
 
-    /// An empty directory: a sandbox that keeps its layers in memory puts them there, in its own
+    /// An empty directory: a sandbox whose scratch directory is of no use puts its layers there, in its own
     /// mount namespace.
     pub fn layers(&self) -> PathBuf {
         self.base().join("layers")

@@ -27,6 +27,8 @@
 mod cgroup;
 pub mod command;
 mod host;
+mod layout;
+mod memory;
 mod node;
 pub mod package;
 mod protocol;
@@ -36,6 +38,8 @@ pub mod spec;
 mod supervisor;
 mod sys;
 
+pub use layout::{Layout, Located};
+pub use memory::MemoryScratch;
 pub use node::{Node, NodeError, NodeOptions, NodeReport};
 pub use spawner::{RunHandle, SpawnError, Spawner};
 pub use spec::{

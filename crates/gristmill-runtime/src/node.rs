@@ -7,6 +7,7 @@
 use crate::{
     cgroup::Driver,
     host::{self, Layer, Piece, Prepared},
+    layout::Layout,
     sandbox::{self, Filter},
     spawner::Spawner,
     spec::Identity,
@@ -44,6 +45,7 @@ pub struct NodeOptions {
 pub struct Node {
     socket: OwnedFd,
     owner: Identity,
+    layout: Layout,
 }
 
 /// What this machine can do, and what it cannot.
@@ -53,6 +55,10 @@ pub struct NodeReport {
     pub privileged: bool,
     /// Whether `/dev/fuse` can be used.
     pub fuse: bool,
+    /// Whether the file system of the node's directory can hold scratch directories. If not, what
+    /// programs write outside their mounts lies in memory where nobody else can see it, unless
+    /// the scratch directory is a [`MemoryScratch`](crate::MemoryScratch).
+    pub scratch_on_disk: bool,
     /// Sentences for the log: what is not enforced or works differently here, and why.
     pub notes: Vec<String>,
 }
@@ -107,15 +113,22 @@ impl Node {
             notes
                 .push(format!("mounts are downloaded before a program starts: /dev/fuse: {error}"));
         }
-        let report = NodeReport { privileged, fuse: fuse.is_ok(), notes };
+        let scratch_on_disk = prepared.layer == Layer::Disk;
+        let report = NodeReport { privileged, fuse: fuse.is_ok(), scratch_on_disk, notes };
+        let layout = Layout { pieces: prepared.pieces.clone(), layer: prepared.layer };
         let socket = fork_spawner(prepared, driver)?;
-        Ok((Self { socket, owner }, report))
+        Ok((Self { socket, owner, layout }, report))
     }
 
     /// Who owns what programs may write, in this process's view: give scratch files, unpacked
     /// packages and mounted objects to this user and group.
     pub fn owner(&self) -> Identity {
         self.owner
+    }
+
+    /// How sandboxes are put together here: where to find what programs wrote.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Starts the thread that hears what becomes of runs.

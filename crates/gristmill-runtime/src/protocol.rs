@@ -28,13 +28,7 @@ pub(crate) type Ticket = u64;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Start a run. Descriptors: standard output, standard error.
-    Spawn {
-        ticket: Ticket,
-        sandbox: Box<SandboxSpec>,
-        program: ProgramSpec,
-        /// Keep the private layers in this much memory.
-        layer_bytes: Option<u64>,
-    },
+    Spawn { ticket: Ticket, sandbox: Box<SandboxSpec>, program: ProgramSpec },
     /// Send `SIGTERM` to the program, and after the grace kill its tree.
     Stop { ticket: Ticket, grace_millis: u64 },
     /// Kill its tree now.

@@ -35,7 +35,6 @@ type Listener = Box<dyn FnMut(RunEvent) + Send>;
 #[derive(Clone)]
 pub struct Spawner {
     shared: Arc<Shared>,
-    layer_bytes: Option<u64>,
 }
 
 struct Shared {
@@ -63,14 +62,7 @@ impl Spawner {
         let shared = Arc::new(Shared { socket, runs: Mutex::default() });
         let reader = Arc::clone(&shared);
         thread::Builder::new().name("run-events".into()).spawn(move || reader.listen())?;
-        Ok(Self { shared, layer_bytes: None })
-    }
-
-    /// A spawner whose sandboxes keep what programs write outside their mounts in memory, at most
-    /// this much for each (it counts as the run's memory), instead of in the scratch directory,
-    /// which need not exist then. Starts are many times faster where the disk is busy.
-    pub fn in_memory(&self, bytes_max: u64) -> Self {
-        Self { shared: Arc::clone(&self.shared), layer_bytes: Some(bytes_max) }
+        Ok(Self { shared })
     }
 
     /// Asks for a run. Its standard output and error go to these descriptors, its standard
@@ -85,12 +77,8 @@ impl Spawner {
         listener: impl FnMut(RunEvent) + Send + 'static,
     ) -> Result<RunHandle, SpawnError> {
         let ticket = self.shared.open(Box::new(listener))?;
-        let request = Request::Spawn {
-            ticket,
-            sandbox: Box::new(sandbox.clone()),
-            program: program.clone(),
-            layer_bytes: self.layer_bytes,
-        };
+        let request =
+            Request::Spawn { ticket, sandbox: Box::new(sandbox.clone()), program: program.clone() };
         let attached = [stdout.as_fd(), stderr.as_fd()];
         let socket = self.shared.socket.as_fd();
         if let Err(error) = protocol::send(socket, &request, &attached, SendFlags::empty()) {

@@ -121,8 +121,8 @@ impl Supervisor {
 
     fn on_request(&mut self, request: Request, attached: Vec<OwnedFd>) {
         match request {
-            Request::Spawn { ticket, sandbox, program, layer_bytes } => {
-                match self.spawn(ticket, &sandbox, &program, layer_bytes, attached) {
+            Request::Spawn { ticket, sandbox, program } => {
+                match self.spawn(ticket, &sandbox, &program, attached) {
                     Ok(run) => drop(self.runs.insert(ticket, run)),
                     Err(error) => self.tell(ticket, RunEvent::Failed(error.into())),
                 }
@@ -145,7 +145,6 @@ impl Supervisor {
         ticket: Ticket,
         sandbox: &SandboxSpec,
         program: &ProgramSpec,
-        layer_bytes: Option<u64>,
         attached: Vec<OwnedFd>,
     ) -> Result<Run, SetupError> {
         let [stdout, stderr] = <[OwnedFd; 2]>::try_from(attached)
@@ -160,7 +159,6 @@ impl Supervisor {
         let setup = Setup {
             prepared: &self.prepared,
             filter: &self.filter,
-            layer_bytes,
             group: &group,
             sandbox,
             program,

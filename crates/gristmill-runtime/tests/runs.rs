@@ -184,15 +184,45 @@ fn names_with_odd_characters_can_be_mounted() {
 }
 
 #[test]
-fn changes_may_be_kept_in_bounded_memory_without_a_scratch_directory() {
+fn what_a_program_wrote_is_found_where_the_layout_says() {
+    as_everyone(|agent| {
+        let data = agent.directory("data");
+        let script = "for f in $FILES; do mkdir -p $(dirname $f) && echo $f > $f || exit 1; done";
+        let files = [
+            "/made",
+            "/tmp/made",
+            "/var/tmp/made",
+            "/home/made",
+            "/usr/made",
+            "/new/deep/made",
+            "/in/made",
+            "/root/made",
+            "/opt/made",
+        ];
+        let mut plan = agent
+            .plan(&["sh", "-c", script])
+            .env(&[("PATH", "/usr/bin:/bin"), ("FILES", &files.join(" "))])
+            .mount("/in", MountKind::Overlay { lower: data })
+            .masked(Path::new("/opt"));
+        plan.locate = files.map(String::from).to_vec();
+        let run = agent.spawn(plan);
+        agent.wait(run).output();
+        for (file, place) in files.iter().zip(&agent.located[&run]) {
+            let place = place.as_deref().expect(file);
+            assert_eq!(fs::read_to_string(place).expect(file), format!("{file}\n"), "{place:?}");
+        }
+    });
+}
+
+#[test]
+fn a_scratch_directory_may_be_bounded_memory() {
     as_everyone(|agent| {
         let mut plan = agent.plan(&[
             "sh",
             "-c",
             "echo x > /usr/new && ls -A /tmp && head -c 3000000 /dev/zero > /tmp/f || wc -c < /tmp/f",
         ]);
-        fs::remove_dir(&plan.sandbox.scratch).expect("it was empty");
-        plan.layer_bytes = Some(2 << 20);
+        plan.scratch_bytes = Some(2 << 20);
         let outcome = agent.run(plan);
         let written: u64 = outcome.output().parse().expect("a number");
         assert!((1 << 20..=2 << 20).contains(&written), "{outcome:?}");
@@ -366,7 +396,7 @@ fn two_hundred_sandboxes_leave_nothing() {
         for number in 0..200 {
             let text = format!("hello {number}");
             let mut plan = agent.plan(&["echo", &text]).limits(limits.clone());
-            plan.layer_bytes = (number % 4 != 0).then_some(1 << 20);
+            plan.scratch_bytes = (number % 4 != 0).then_some(1 << 20);
             open.push_back((agent.spawn(plan), text));
             if open.len() == 16 || number == 199 {
                 while let Some((run, text)) = open.pop_front() {

@@ -5,7 +5,7 @@
 //! input and all runs have ended.
 
 use gristmill_runtime::{
-    Identity, Node, NodeOptions, ProgramSpec, RunEvent, RunHandle, SandboxSpec,
+    Identity, MemoryScratch, Node, NodeOptions, ProgramSpec, RunEvent, RunHandle, SandboxSpec,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -34,7 +34,10 @@ enum Order {
         program: ProgramSpec,
         stdout: PathBuf,
         stderr: PathBuf,
-        layer_bytes: Option<u64>,
+        /// Memory to mount on the scratch directory, which does not exist yet.
+        scratch_bytes: Option<u64>,
+        /// Paths of the sandbox to find on this machine.
+        locate: Vec<String>,
     },
     Kill {
         run: u64,
@@ -49,6 +52,7 @@ enum Order {
 struct Said {
     run: u64,
     event: RunEvent,
+    located: Vec<Option<PathBuf>>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -67,16 +71,27 @@ fn main() -> Result<(), Box<dyn Error>> {
             "owner": node.owner(),
         })
     )?;
+    let layout = node.layout().clone();
     let spawner = node.start()?;
     let (ended, wait) = mpsc::channel();
     let mut handles: BTreeMap<u64, RunHandle> = BTreeMap::new();
     for line in lines {
         match serde_json::from_str(&line?)? {
-            Order::Spawn { run, sandbox, program, stdout, stderr, layer_bytes } => {
-                let spawner = layer_bytes.map_or(spawner.clone(), |b| spawner.in_memory(b));
+            Order::Spawn { run, sandbox, program, stdout, stderr, scratch_bytes, locate } => {
+                let mount = |bytes| MemoryScratch::mount(&sandbox.scratch, bytes);
+                let mut scratch = scratch_bytes.map(mount).transpose()?;
                 let (out, err) = (File::create(stdout)?, File::create(stderr)?);
                 let ended = ended.clone();
-                let listener = move |event| say(run, event, &ended);
+                let (layout, looked_at) = (layout.clone(), sandbox.clone());
+                let listener = move |event| {
+                    if !matches!(event, RunEvent::Started { .. }) {
+                        drop(scratch.take());
+                    }
+                    let place = |path: &String| layout.locate(&looked_at, path);
+                    let located = locate.iter().map(place);
+                    let located = located.map(|l| l.map(|l| l.directory.join(l.rest))).collect();
+                    say(Said { run, event, located }, &ended);
+                };
                 let handle = spawner.spawn(&sandbox, &program, out.into(), err.into(), listener)?;
                 handles.insert(run, handle);
             }
@@ -92,9 +107,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn say(run: u64, event: RunEvent, ended: &mpsc::Sender<()>) {
-    let last = !matches!(event, RunEvent::Started { .. });
-    if let Ok(text) = serde_json::to_string(&Said { run, event }) {
+fn say(said: Said, ended: &mpsc::Sender<()>) {
+    let last = !matches!(said.event, RunEvent::Started { .. });
+    if let Ok(text) = serde_json::to_string(&said) {
         let _ = writeln!(stdout().lock(), "{text}"); // the reader may be gone
     }
     if last {

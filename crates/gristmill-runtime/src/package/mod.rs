@@ -136,7 +136,17 @@ pub fn unpack(
         unpacking.take(&mut entry.map_err(kind)?)?;
         first = false;
     }
+    read_to_the_end(archive.into_inner(), limits)?;
     Ok(unpacking.done)
+}
+
+/// The end of an archive is marked before the end of the file, but the checksum of a compressed
+/// one comes last: only who reads on learns that something was damaged on the way.
+fn read_to_the_end(rest: impl Read, limits: &PackageLimits) -> Result<(), PackageError> {
+    let PackageLimits { bytes_max, .. } = *limits;
+    let mut rest = rest.take(bytes_max);
+    let read = io::copy(&mut rest, &mut io::sink()).map_err(PackageError::Damaged)?;
+    if read == bytes_max { Err(PackageError::TooLarge { bytes_max }) } else { Ok(()) }
 }
 
 /// What extension headers say about the entry that follows them.
@@ -178,7 +188,7 @@ impl Unpacking<'_> {
     ) -> Result<(), PackageError> {
         let header = entry.header();
         let raw_name = about.name.unwrap_or_else(|| header.path_bytes().into_owned());
-        let shown = String::from_utf8_lossy(&raw_name).into_owned();
+        let shown = shown(&raw_name);
         let refused = |why| PackageError::Refused { name: shown.clone(), why };
         let name = self.name(&raw_name).map_err(refused)?;
         let size = header.size().map_err(PackageError::Damaged)?;
@@ -259,6 +269,18 @@ impl Unpacking<'_> {
         }
         Ok(())
     }
+}
+
+/// The most characters of a name that a message repeats.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// A name for people: printable, and cut when it is long, because it is the archive's maker who
+/// chose it.
+fn shown(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    let start: String = name.chars().take(SHOWN_CHARS_MAX).collect();
+    let cut = if start.len() < name.len() { "…" } else { "" };
+    format!("{}{cut}", start.replace(char::is_control, "\u{fffd}"))
 }
 
 impl Extensions {

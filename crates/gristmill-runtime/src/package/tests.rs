@@ -38,6 +38,11 @@ fn symlink(name: &str, to: &str) -> Vec<u8> {
     entry(EntryType::Symlink, name.as_bytes(), 0o777, to.as_bytes(), b"")
 }
 
+/// The header of a name or link that does not fit into the entry that follows.
+fn long(kind: EntryType, text: &str) -> Vec<u8> {
+    entry(kind, b"././@LongLink", 0, b"", text.as_bytes())
+}
+
 fn archive(entries: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = entries.concat();
     bytes.resize(bytes.len() + 1024, 0);
@@ -145,6 +150,7 @@ fn hostile_entries_are_refused_by_name_and_nothing_outside_changes() {
         ("where a directory is", vec![file("a/b", "x"), file("a", "x")]),
         ("unknown kind", vec![entry(EntryType::new(b'Z'), b"odd", 0o644, b"", b"")]),
         ("link to nothing", vec![symlink("a", "")]),
+        ("too long", vec![long(EntryType::GNULongLink, &"x".repeat(5_000)), symlink("a", "cut")]),
     ];
     for (words, entries) in table {
         let place = place();
@@ -246,4 +252,34 @@ fn what_is_no_archive_or_only_half_of_one_says_so() {
     assert!(matches!(outcome(&[b'x'; 2048]), Err(PackageError::NotAnArchive(_))));
     let cut = &archive(&[file("a", &"x".repeat(2000))])[..1000];
     assert!(matches!(outcome(cut), Err(PackageError::Damaged(_))));
+}
+
+#[test]
+fn the_checksum_behind_the_archive_is_read_too() {
+    let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
+    gz.write_all(&archive(&[file("a", "content")])).expect("in memory");
+    let whole = gz.finish().expect("in memory");
+    let outcome = |bytes: &[u8]| unpack_at(&place(), bytes);
+    assert!(outcome(&whole).is_ok());
+    let short = &whole[..whole.len() - 8];
+    let wrong = [short, &[0; 8]].concat();
+    let more = [&whole[..], b"more"].concat();
+    for (what, bytes) in [("short", short), ("wrong", &wrong), ("more", &more)] {
+        assert!(matches!(outcome(bytes), Err(PackageError::Damaged(_))), "{what}");
+    }
+    let small = archive(&[file("a", "content")]);
+    let endless = (&small[..]).chain(io::repeat(0));
+    let limits = PackageLimits { bytes_max: 1 << 20, ..PackageLimits::default() };
+    let error = unpack(endless, &place().inside, me(), &limits).expect_err("too much");
+    assert!(matches!(error, PackageError::TooLarge { .. }), "{error:?}");
+}
+
+#[test]
+fn a_refusal_shows_the_start_of_a_long_name() {
+    let name = "\n".to_owned() + &"日".repeat(1_000);
+    let bytes = archive(&[long(EntryType::GNULongName, &name), file("cut", "x")]);
+    let error = unpack_at(&place(), &bytes).expect_err("refused").to_string();
+    assert!(error.contains("\u{fffd}日日日"), "{error}");
+    assert!(error.contains("日…`, a name that is too long"), "{error}");
+    assert!(error.chars().count() < 300, "{error}");
 }

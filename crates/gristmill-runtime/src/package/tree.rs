@@ -38,6 +38,7 @@ impl From<Errno> for Error {
         match error {
             Errno::LOOP => Self::Refused("a path that leads through a symbolic link"),
             Errno::NOTDIR => Self::Refused("a path that leads through a file"),
+            Errno::NAMETOOLONG => Self::Refused("a name that is too long"),
             error => Self::Write(error.into()),
         }
     }

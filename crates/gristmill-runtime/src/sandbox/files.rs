@@ -6,7 +6,8 @@
 
 use super::{AtStage, Setup, SetupError};
 use crate::{
-    host::{Layer, Piece, Prepared, own_directory},
+    host::{Piece, Prepared, own_directory},
+    layout,
     spec::{Identity, MountKind, Root, SandboxMount, Stage},
     sys,
 };
@@ -66,12 +67,11 @@ impl Layers {
     fn new(setup: &Setup<'_>) -> Result<Self, SetupError> {
         let prepared = setup.prepared;
         let identity = prepared.identity;
-        if setup.layer_bytes.is_none() && prepared.layer == Layer::Disk {
+        if layout::is_usable(prepared.layer, &setup.sandbox.scratch) {
             return Ok(Self { top: setup.sandbox.scratch.clone(), identity });
         }
-        let size = setup.layer_bytes.map_or("50%".to_owned(), |bytes| bytes.to_string());
         let top = prepared.layers();
-        tmpfs(&[("mode", "0700"), ("size", &size)])
+        tmpfs(&[("mode", "0700"), ("size", "50%")])
             .and_then(|memory| attach(memory.as_fd(), &top))
             .at(Stage::Files, || "cannot make a writable layer in memory".into())?;
         Ok(Self { top, identity })
@@ -85,14 +85,6 @@ impl Layers {
     }
 }
 
-impl Piece {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Overlay(path) | Self::ReadOnly(path) | Self::Private(path) => path,
-        }
-    }
-}
-
 fn mount_root(setup: &Setup<'_>, layers: &Layers) -> Result<OwnedFd, SetupError> {
     let prepared = setup.prepared;
     let lowers = match &setup.sandbox.root {
@@ -100,7 +92,7 @@ fn mount_root(setup: &Setup<'_>, layers: &Layers) -> Result<OwnedFd, SetupError>
         Root::Host => vec![prepared.skeleton()],
         Root::Directory(path) => vec![prepared.image_skeleton(), path.clone()],
     };
-    private_overlay(prepared, layers, &lowers, "root")
+    private_overlay(prepared, layers, &lowers, layout::ROOT_NAME)
         .and_then(|root| attach(root.as_fd(), &prepared.root()).map(|()| root))
         .at(Stage::Files, || "cannot make the root file system".into())
 }
@@ -112,8 +104,8 @@ fn private_overlay(
     lowers: &[PathBuf],
     name: &str,
 ) -> io::Result<OwnedFd> {
-    let upper = layers.directory(&format!("{name}.upper"), 0o755)?;
-    let work = layers.directory(&format!("{name}.work"), 0o700)?;
+    let upper = layers.directory(&layout::upper(name), 0o755)?;
+    let work = layers.directory(&layout::work(name), 0o700)?;
     fresh_overlay(lowers, &upper, &work, prepared.privileged, prepared.volatile)
 }
 
@@ -155,7 +147,7 @@ fn add_piece(
     piece: &Piece,
     number: usize,
 ) -> io::Result<()> {
-    let name = format!("piece{number}");
+    let name = layout::piece_name(number);
     let (tree, path) = match piece {
         Piece::Overlay(path) => {
             let below_root = path.strip_prefix("/").unwrap_or(path);
@@ -182,7 +174,7 @@ fn mask(
         Err(error) => return Err(error),
     };
     let cover = if is_directory(target.as_fd())? {
-        bind_tree(&layers.directory(&format!("mask{number}"), 0o755)?, false)?
+        bind_tree(&layers.directory(&layout::mask_name(number), 0o755)?, false)?
     } else {
         bind_tree(&prepared.empty_file(), true)?
     };
@@ -213,7 +205,7 @@ fn add_mount(
     mount: &SandboxMount,
     number: usize,
 ) -> io::Result<()> {
-    let name = format!("mount{number}");
+    let name = layout::mount_name(number);
     let tree = match &mount.kind {
         MountKind::Bind { source, read_only } => bind_tree(source, *read_only)?,
         MountKind::Overlay { lower } => {

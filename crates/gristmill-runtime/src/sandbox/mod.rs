@@ -47,8 +47,6 @@ pub(crate) enum Report {
 pub(crate) struct Setup<'a> {
     pub prepared: &'a Prepared,
     pub filter: &'a Filter,
-    /// Bytes of memory for the private layers; `None`: they lie in the scratch directory.
-    pub layer_bytes: Option<u64>,
     pub group: &'a RunGroup,
     pub sandbox: &'a SandboxSpec,
     pub program: &'a ProgramSpec,

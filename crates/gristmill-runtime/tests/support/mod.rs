@@ -53,6 +53,8 @@ pub struct Agent {
     orders: Option<ChildStdin>,
     said: Receiver<Value>,
     events: BTreeMap<u64, Vec<RunEvent>>,
+    /// For each run, where the paths of its plan were found.
+    pub located: BTreeMap<u64, Vec<Option<PathBuf>>>,
     runs: u64,
 }
 
@@ -93,8 +95,10 @@ impl Outcome {
 pub struct Plan {
     pub sandbox: SandboxSpec,
     pub program: ProgramSpec,
-    /// Memory for what it writes outside its mounts, instead of the scratch directory.
-    pub layer_bytes: Option<u64>,
+    /// Memory that the agent mounts as its scratch directory.
+    pub scratch_bytes: Option<u64>,
+    /// Paths to find on this machine afterwards.
+    pub locate: Vec<String>,
 }
 
 impl Plan {
@@ -145,8 +149,8 @@ impl Agent {
             own(top.path(), user);
             writeln!(orders, "{enter}").expect("sent");
             let orders = Some(orders);
-            let (report, events) = (Value::Null, BTreeMap::new());
-            Self { by, report, top, child, orders, said, events, runs: 0 }
+            let (report, events, located) = (Value::Null, BTreeMap::new(), BTreeMap::new());
+            Self { by, report, top, child, orders, said, events, located, runs: 0 }
         };
         agent.report =
             agent.said.recv_timeout(SILENCE_MAX).expect("the driver enters its namespaces");
@@ -212,7 +216,8 @@ impl Agent {
                 env: vec![("PATH".into(), "/usr/bin:/bin".into())],
                 directory: "/".into(),
             },
-            layer_bytes: None,
+            scratch_bytes: None,
+            locate: vec![],
         }
     }
 
@@ -234,6 +239,9 @@ impl Agent {
     }
 
     fn spawn_into(&mut self, plan: Plan, run: u64, stdout: &Path, stderr: &Path) {
+        if plan.scratch_bytes.is_some() {
+            fs::remove_dir(&plan.sandbox.scratch).expect("it was empty");
+        }
         for path in [stdout, stderr] {
             if !path.exists() {
                 fs::write(path, "").expect("made");
@@ -242,7 +250,8 @@ impl Agent {
         }
         self.order(&json!({"Spawn": {
             "run": run, "sandbox": plan.sandbox, "program": plan.program,
-            "stdout": stdout, "stderr": stderr, "layer_bytes": plan.layer_bytes,
+            "stdout": stdout, "stderr": stderr, "scratch_bytes": plan.scratch_bytes,
+            "locate": plan.locate,
         }}));
     }
 
@@ -287,7 +296,10 @@ impl Agent {
             }
             let said = self.said.recv_timeout(SILENCE_MAX).expect("the agent says what happens");
             let event = serde_json::from_value(said["event"].clone()).expect("an event");
-            self.events.entry(said["run"].as_u64().expect("a number")).or_default().push(event);
+            let number = said["run"].as_u64().expect("a number");
+            self.events.entry(number).or_default().push(event);
+            let located = serde_json::from_value(said["located"].clone()).expect("paths");
+            self.located.insert(number, located);
         }
     }
 
