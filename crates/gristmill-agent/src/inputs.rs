@@ -48,7 +48,11 @@ pub fn mounter() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if gristmill_mounts::mounter::serve(&told.spec, store) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if gristmill_mounts::mounter::serve(&told.spec, store) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// What a run's program sees of the object store, while it runs.
@@ -88,7 +92,12 @@ impl Inputs {
         Ok(inputs)
     }
 
-    async fn mount(&self, place: &Place, task: &Task, opening: &Opening) -> Result<MounterProcess, MounterError> {
+    async fn mount(
+        &self,
+        place: &Place,
+        task: &Task,
+        opening: &Opening,
+    ) -> Result<MounterProcess, MounterError> {
         let spec = MounterSpec {
             sources: self.sources.iter().map(|(source, _)| source.clone()).collect(),
             mount_point: self.top.clone(),
@@ -115,7 +124,13 @@ impl Inputs {
         }
     }
 
-    async fn download(&self, place: &Place, task: &Task, remote: &Remote, notes: &mut Notes) -> Result<(), Trouble> {
+    async fn download(
+        &self,
+        place: &Place,
+        task: &Task,
+        remote: &Remote,
+        notes: &mut Notes,
+    ) -> Result<(), Trouble> {
         let spec = DownloadSpec {
             sources: self.sources.iter().map(|(source, _)| source.clone()).collect(),
             directory: self.top.clone(),
@@ -156,7 +171,8 @@ impl Inputs {
         };
         if report.hidden_names > 0 {
             let examples = report.hidden_examples.join(", ");
-            notes.add(format!("{} names cannot be shown as files: {examples}", report.hidden_names));
+            notes
+                .add(format!("{} names cannot be shown as files: {examples}", report.hidden_names));
         }
         let Some(first) = report.changed_inputs.first() else { return Ok(()) };
         for changed in &report.changed_inputs {
@@ -177,18 +193,17 @@ fn source(input: &Mapping) -> Result<(Source, String), Trouble> {
 }
 
 fn locale(task: &Task) -> Result<Locale, Trouble> {
-    task.locale.parse().map_err(|error| Trouble::Job {
-        cause: Cause::Mount,
-        message: format!("{error}"),
-    })
+    task.locale
+        .parse()
+        .map_err(|error| Trouble::Job { cause: Cause::Mount, message: format!("{error}") })
 }
 
 fn not_mounted(error: &MounterError) -> Trouble {
     let message = chain(error);
     match error {
-        MounterError::Failed(Failure::Source { transient: false, .. } | Failure::BadSpec { .. }) => {
-            Trouble::Job { cause: Cause::Mount, message }
-        }
+        MounterError::Failed(
+            Failure::Source { transient: false, .. } | Failure::BadSpec { .. },
+        ) => Trouble::Job { cause: Cause::Mount, message },
         _ => Trouble::Infrastructure { cause: Cause::Mount, message },
     }
 }

@@ -49,7 +49,8 @@ pub async fn keep(place: Arc<Place>, notices: Vec<String>) {
     info!(?end, "agent ends");
     place.runs.cancel_all();
     let waited = Instant::now();
-    while !place.runs.is_idle() && !place.runs.ids().is_empty() && waited.elapsed() < LAST_WORDS_MAX {
+    while !place.runs.is_idle() && !place.runs.ids().is_empty() && waited.elapsed() < LAST_WORDS_MAX
+    {
         tokio::select! {
             () = place.runs.news.notified() => {}
             () = tokio::time::sleep(PAUSE_FIRST) => {}
@@ -59,7 +60,8 @@ pub async fn keep(place: Arc<Place>, notices: Vec<String>) {
 
 async fn asked_to_stop() {
     let mut term = signal(SignalKind::terminate()).expect("a handler can be set at the beginning");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("a handler can be set at the beginning");
+    let mut interrupt =
+        signal(SignalKind::interrupt()).expect("a handler can be set at the beginning");
     tokio::select! {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
@@ -144,7 +146,10 @@ impl Line {
         }
     }
 
-    async fn report(&self, say: &tokio::sync::mpsc::Sender<FromAgent>) -> Result<(), tokio::sync::mpsc::error::SendError<FromAgent>> {
+    async fn report(
+        &self,
+        say: &tokio::sync::mpsc::Sender<FromAgent>,
+    ) -> Result<(), tokio::sync::mpsc::error::SendError<FromAgent>> {
         loop {
             let reports = self.place.runs.take_news(REPORTS_MAX);
             if reports.is_empty() {

@@ -13,7 +13,8 @@ pub async fn read(runs: &Runs, wish: ReadLog) -> LogBytes {
     let Some((file, ended)) = runs.log(wish.run, wish.stream) else {
         return over;
     };
-    let read = tokio::task::spawn_blocking(move || read_at(&file, wish.offset, wish.bytes_max)).await;
+    let read =
+        tokio::task::spawn_blocking(move || read_at(&file, wish.offset, wish.bytes_max)).await;
     match read {
         Ok(Ok(bytes)) => {
             // Bytes may follow the ones that fit; then the run is not over for this reader.

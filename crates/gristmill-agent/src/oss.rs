@@ -1,10 +1,10 @@
 //! The object store as an agent reaches it: our remote client with the vendor's signature.
 
+use gristmill_model::Timestamp;
 use gristmill_objects::{
     ObjectStore,
     remote::{EndpointError, RemoteStore, Signer, Unsigned},
 };
-use gristmill_model::Timestamp;
 use gristmill_wire::{
     oss::sign::{KeyPair, Request, sign_v1},
     time::http_date,
@@ -34,7 +34,9 @@ impl Signer for TaskSigner {
         let date = http_date(Timestamp(crate::work::now()));
         let query: Vec<(String, String)> =
             request.query.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        let own = |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone().into_bytes());
+        let own = |(name, value): &(String, String)| {
+            (name.to_ascii_lowercase(), value.clone().into_bytes())
+        };
         let mut headers: Vec<_> = request.headers.iter().map(own).collect();
         headers.push(("date".into(), date.clone().into_bytes()));
         let Unsigned { method, bucket, key, .. } = *request;
@@ -46,9 +48,7 @@ impl Signer for TaskSigner {
 
 /// The part of the store that this key opens.
 pub fn remote_store(opening: &Opening) -> Result<Arc<dyn ObjectStore>, EndpointError> {
-    let signer = TaskSigner {
-        id: opening.access_key_id.clone(),
-        secret: opening.access_key_secret.clone(),
-    };
+    let signer =
+        TaskSigner { id: opening.access_key_id.clone(), secret: opening.access_key_secret.clone() };
     Ok(Arc::new(RemoteStore::new(&opening.endpoint, Arc::new(signer))?))
 }

@@ -79,7 +79,11 @@ impl RunDirectory {
 
     /// Makes the directories of mapped outputs: the mounts that show them in the sandbox. An
     /// output that is also an input is written into that input's private layer.
-    pub fn output_mounts(&self, outputs: &[Mapping], inputs: &[Mapping]) -> anyhow::Result<Vec<SandboxMount>> {
+    pub fn output_mounts(
+        &self,
+        outputs: &[Mapping],
+        inputs: &[Mapping],
+    ) -> anyhow::Result<Vec<SandboxMount>> {
         let mut mounts: Vec<SandboxMount> = Vec::new();
         for (number, output) in outputs.iter().enumerate() {
             let is_file = !is_directory(output);
@@ -89,7 +93,8 @@ impl RunDirectory {
             if is_input || is_shown || is_file && Path::new(target).exists() {
                 continue;
             }
-            let source = self.own(&format!("outputs/{number}")).context("could not make a directory")?;
+            let source =
+                self.own(&format!("outputs/{number}")).context("could not make a directory")?;
             let kind = MountKind::Bind { source, read_only: false };
             mounts.push(SandboxMount { target: target.to_owned(), kind });
         }
@@ -154,7 +159,8 @@ mod tests {
 
     fn made() -> (tempfile::TempDir, RunDirectory) {
         let worker = tempfile::tempdir().expect("a temporary directory");
-        let me = Identity { uid: nix::unistd::getuid().as_raw(), gid: nix::unistd::getgid().as_raw() };
+        let me =
+            Identity { uid: nix::unistd::getuid().as_raw(), gid: nix::unistd::getgid().as_raw() };
         let run = RunDirectory::make(worker.path(), 7, me).expect("made");
         (worker, run)
     }
@@ -195,7 +201,8 @@ mod tests {
     #[test]
     fn a_file_whose_parent_exists_is_looked_for_in_the_private_layer() {
         let (_worker, run) = made();
-        let mounts = run.output_mounts(&[mapping("/etc/x.txt", "oss://bkt/x.txt")], &[]).expect("made");
+        let mounts =
+            run.output_mounts(&[mapping("/etc/x.txt", "oss://bkt/x.txt")], &[]).expect("made");
         assert!(mounts.is_empty());
         let found = locate(&sandbox(&run, mounts), "/etc/x.txt");
         assert_eq!(found, (run.scratch().join("root.upper"), "etc/x.txt".into()));
@@ -207,8 +214,12 @@ mod tests {
         let both = [mapping("/home/data/", "oss://bkt/data/")];
         assert!(run.output_mounts(&both, &both).expect("made").is_empty());
         let overlay = MountKind::Overlay { lower: "/lower".into() };
-        let sandbox = sandbox(&run, vec![SandboxMount { target: "/home/data/".into(), kind: overlay }]);
-        assert_eq!(locate(&sandbox, "/home/data"), (run.scratch().join("mount0.upper"), PathBuf::new()));
+        let sandbox =
+            sandbox(&run, vec![SandboxMount { target: "/home/data/".into(), kind: overlay }]);
+        assert_eq!(
+            locate(&sandbox, "/home/data"),
+            (run.scratch().join("mount0.upper"), PathBuf::new())
+        );
         let beside = locate(&sandbox, "/home/database");
         assert_eq!(beside.0, run.scratch().join("root.upper"));
     }

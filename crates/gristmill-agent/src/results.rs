@@ -91,9 +91,16 @@ impl Uploads<'_> {
             write!(message, "; {failure}").expect("writing to a string succeeds");
         }
         // The store's final word about a path of the job is the job's fault; silence is not.
-        let refused = report.failures.iter().any(|failure| failure.contains("does not exist") || failure.contains("denied"));
+        let refused = report
+            .failures
+            .iter()
+            .any(|failure| failure.contains("does not exist") || failure.contains("denied"));
         let cause = Cause::Upload;
-        Err(if refused { Trouble::Job { cause, message } } else { Trouble::Infrastructure { cause, message } })
+        Err(if refused {
+            Trouble::Job { cause, message }
+        } else {
+            Trouble::Infrastructure { cause, message }
+        })
     }
 
     async fn stream(&self, uploader: &Uploader, name: &str, prefix: &str) -> UploadReport {
@@ -112,7 +119,13 @@ impl Uploads<'_> {
     }
 
     /// `<directory><base name>.<job>.<task>.<instance>` (`reference/api.md` 14.3).
-    async fn log_file(&self, uploader: &Uploader, (top, rest): (&Path, &Path), prefix: &str, base: &str) -> UploadReport {
+    async fn log_file(
+        &self,
+        uploader: &Uploader,
+        (top, rest): (&Path, &Path),
+        prefix: &str,
+        base: &str,
+    ) -> UploadReport {
         let Task { job, task, .. } = self.task;
         let name = format!("{base}.{job}.{task}.{}", self.instance);
         match prefix.parse::<OssPath>() {

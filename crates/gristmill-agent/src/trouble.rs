@@ -48,7 +48,9 @@ impl Trouble {
     pub fn into_end(self, at: i64, detail: String) -> RunEnd {
         let (kind, cause, message) = match self {
             Self::Job { cause, message } => (EndKind::Unable, cause.code(), message),
-            Self::Infrastructure { cause, message } => (EndKind::Infrastructure, cause.code(), message),
+            Self::Infrastructure { cause, message } => {
+                (EndKind::Infrastructure, cause.code(), message)
+            }
             Self::Cancelled => (EndKind::Cancelled, "", String::new()),
         };
         RunEnd { at, kind: kind.into(), number: 0, cause: cause.to_owned(), message, detail }

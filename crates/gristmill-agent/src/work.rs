@@ -68,7 +68,12 @@ pub struct Place {
 
 impl Place {
     /// A machine with nothing to do yet.
-    pub fn new(config: AgentConfig, node: Node, machine: &NodeReport, mounter: PathBuf) -> io::Result<Self> {
+    pub fn new(
+        config: AgentConfig,
+        node: Node,
+        machine: &NodeReport,
+        mounter: PathBuf,
+    ) -> io::Result<Self> {
         let (owner, fuse) = (node.owner(), machine.fuse);
         let (runs, oss_endpoint, spawner) = (Runs::default(), RwLock::default(), node.start()?);
         let broken = Notify::new();
@@ -91,9 +96,17 @@ impl Place {
     /// Carries out one run and leaves its result in [`Place::runs`].
     pub async fn carry_out(self: Arc<Self>, begun: Begun) {
         let run = begun.run.run;
-        let span = info_span!("run", run, job = begun.task.job, task = begun.task.task, instance = begun.run.instance);
+        let span = info_span!(
+            "run",
+            run,
+            job = begun.task.job,
+            task = begun.task.task,
+            instance = begun.run.instance
+        );
         let end = self.execute(begun).instrument(span.clone()).await;
-        span.in_scope(|| debug!(kind = ?end.kind(), number = end.number, message = end.message, "ended"));
+        span.in_scope(
+            || debug!(kind = ?end.kind(), number = end.number, message = end.message, "ended"),
+        );
         self.runs.ended(run, end);
     }
 
@@ -116,13 +129,24 @@ impl Place {
             cause: Cause::Command,
             message: format!("the command line cannot be split: {error}"),
         })?;
-        let directory = RunDirectory::make(&self.config.directory, run.run, self.owner)
-            .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no directory for the run", format!("{error:#}")))?;
+        let directory =
+            RunDirectory::make(&self.config.directory, run.run, self.owner).map_err(|error| {
+                Trouble::of_machine(
+                    Cause::Sandbox,
+                    "no directory for the run",
+                    format!("{error:#}"),
+                )
+            })?;
         let opening = self.opening(&task);
-        let store = remote_store(&opening)
-            .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no object store", chain(&error)))?;
+        let store = remote_store(&opening).map_err(|error| {
+            Trouble::of_machine(Cause::Sandbox, "no object store", chain(&error))
+        })?;
         let remote = Remote::new(store, Patience::default(), run.run);
-        let prepared = unless_cancelled(&mut begun.cancelled, self.prepare(&task, &directory, &opening, &remote, notes)).await;
+        let prepared = unless_cancelled(
+            &mut begun.cancelled,
+            self.prepare(&task, &directory, &opening, &remote, notes),
+        )
+        .await;
         let (mut inputs, mounts) = prepared??;
         let sandbox = self.sandbox(run.run, &directory, mounts);
         let program = ProgramSpec {
@@ -132,7 +156,13 @@ impl Place {
         };
         let ended = self.run_program(&mut begun, &directory, &mut inputs, &sandbox, &program).await;
         let cancelled = matches!(ended, Err(Trouble::Cancelled));
-        let uploads = results::Uploads { task: &task, instance: run.instance, directory: &directory, sandbox: &sandbox, remote };
+        let uploads = results::Uploads {
+            task: &task,
+            instance: run.instance,
+            directory: &directory,
+            sandbox: &sandbox,
+            remote,
+        };
         let kept = uploads.upload(cancelled, notes).await;
         let intact = inputs.finish(notes).await;
         let ended = ended?;
@@ -153,9 +183,9 @@ impl Place {
         notes: &mut Notes,
     ) -> Result<(Inputs, Vec<SandboxMount>), Trouble> {
         crate::package::fetch(task, directory, remote, self.owner).await?;
-        let shown = directory
-            .output_mounts(&task.outputs, &task.inputs)
-            .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no directory for outputs", format!("{error:#}")))?;
+        let shown = directory.output_mounts(&task.outputs, &task.inputs).map_err(|error| {
+            Trouble::of_machine(Cause::Sandbox, "no directory for outputs", format!("{error:#}"))
+        })?;
         let inputs = Inputs::open(self, task, directory, opening, remote, notes).await?;
         let workdir = MountKind::Bind { source: directory.workdir(), read_only: false };
         let mut mounts = vec![SandboxMount { target: WORKDIR.to_owned(), kind: workdir }];
@@ -165,7 +195,12 @@ impl Place {
         Ok((inputs, mounts))
     }
 
-    fn sandbox(&self, run: u64, directory: &RunDirectory, mounts: Vec<SandboxMount>) -> SandboxSpec {
+    fn sandbox(
+        &self,
+        run: u64,
+        directory: &RunDirectory,
+        mounts: Vec<SandboxMount>,
+    ) -> SandboxSpec {
         let bound = |value: u64| (value > 0).then_some(value);
         SandboxSpec {
             id: format!("{}-{run}", self.config.worker),
@@ -197,10 +232,8 @@ impl Place {
         self.runs.set_logs(run, [out, err]);
         let (say, mut events) = mpsc::unbounded_channel();
         let listener = move |event| drop(say.send(event)); // nobody listens when the run is over
-        let handle = self
-            .spawner
-            .spawn(sandbox, program, stdout, stderr, listener)
-            .map_err(|error| {
+        let handle =
+            self.spawner.spawn(sandbox, program, stdout, stderr, listener).map_err(|error| {
                 self.broken.notify_one();
                 Trouble::of_machine(Cause::Sandbox, "no sandbox", chain(&error))
             })?;
@@ -272,7 +305,9 @@ async fn unless_cancelled<T>(
 fn open_logs(out: &Path, err: &Path) -> Result<(OwnedFd, OwnedFd), Trouble> {
     let open = |path: &Path| {
         let file = File::options().append(true).create(true).open(path);
-        file.map_err(|error| Trouble::of_machine(Cause::Sandbox, "no file for the program's output", error))
+        file.map_err(|error| {
+            Trouble::of_machine(Cause::Sandbox, "no file for the program's output", error)
+        })
     };
     Ok((open(out)?.into(), open(err)?.into()))
 }

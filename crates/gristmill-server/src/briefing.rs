@@ -46,7 +46,11 @@ impl Briefing {
             env,
             inputs: inputs(spec),
             outputs: outputs(spec),
-            logs: spec.logs.iter().map(|log| mapping(&log.destination.clone().into_prefix(), &log.local)).collect(),
+            logs: spec
+                .logs
+                .iter()
+                .map(|log| mapping(&log.destination.clone().into_prefix(), &log.local))
+                .collect(),
             stdout: stream(spec.stdout.as_ref()),
             stderr: stream(spec.stderr.as_ref()),
             timeout: spec.timeout.0,
@@ -61,7 +65,12 @@ impl Briefing {
 
     /// `reference/api.md` 14.1; the names without `DAG_` are those of older samples. The
     /// instance's number is added by the agent.
-    fn environment(&self, job: &JobId, task: &TaskName, worker: WorkerId) -> BTreeMap<String, String> {
+    fn environment(
+        &self,
+        job: &JobId,
+        task: &TaskName,
+        worker: WorkerId,
+    ) -> BTreeMap<String, String> {
         let pairs = [
             ("BATCH_COMPUTE_DAG_JOB_ID", job.to_string()),
             ("BATCH_COMPUTE_DAG_TASK_ID", task.to_string()),

@@ -9,6 +9,7 @@
 //! Start at [`Door::answer`]; the operations are in `handlers`.
 
 use crate::{
+    body,
     catalogue::Catalogue,
     config::RegionConfig,
     handlers,
@@ -16,7 +17,7 @@ use crate::{
     mill::{Clock, Mill, MillError},
     sessions::Sessions,
 };
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use gristmill_model::AccountId;
 use gristmill_store::Readers;
 use gristmill_wire::{
@@ -27,7 +28,7 @@ use gristmill_wire::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use serde::Serialize;
 use std::sync::Arc;
-use tracing::{debug, error, info_span, Instrument};
+use tracing::{Instrument, error, info_span};
 
 /// What the handlers work with.
 pub struct Door {
@@ -51,8 +52,6 @@ pub struct Door {
 pub struct Call {
     /// Who calls.
     pub account: AccountId,
-    /// For answers that repeat it in their body.
-    pub request_id: String,
     /// Verb.
     pub method: String,
     /// Path and query as received.
@@ -90,7 +89,7 @@ impl Door {
         let (parts, body) = request.into_parts();
         let span = info_span!("request", method = %parts.method, path = parts.uri.path());
         let answered = async {
-            let call = self.let_in(parts, body, &request_id).await?;
+            let call = self.let_in(parts, body).await?;
             handlers::dispatch(&self, call).await
         };
         let reply = answered.instrument(span).await;
@@ -98,19 +97,20 @@ impl Door {
         dress(reply, &request_id, &self.config.region)
     }
 
-    async fn let_in(&self, parts: Parts, body: Body, request_id: &str) -> Result<Call, ApiError> {
+    async fn let_in(&self, parts: Parts, body: Body) -> Result<Call, ApiError> {
         let method = parts.method.as_str().to_owned();
         let target = target_of(&parts);
         let account = self.verify(&method, &target, &parts.headers)?;
-        let body = to_bytes(body, api::JOB_BODY_BYTES_MAX).await.map_err(|error| {
-            debug!(%error, "a body was refused");
-            let message = format!("the body is incomplete or over {} bytes", api::JOB_BODY_BYTES_MAX);
-            ApiError::new(Code::InvalidHttpBody, message)
-        })?;
-        Ok(Call { account, request_id: request_id.to_owned(), method, target, body: body.to_vec() })
+        let body = body::gather(body, body::bytes_max(&method, &target)).await?;
+        Ok(Call { account, method, target, body })
     }
 
-    fn verify(&self, method: &str, target: &str, headers: &HeaderMap) -> Result<AccountId, ApiError> {
+    fn verify(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &HeaderMap,
+    ) -> Result<AccountId, ApiError> {
         let headers: Vec<(&str, &[u8])> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let request = SignedRequest { method, target, headers: &headers };
@@ -118,7 +118,13 @@ impl Door {
         let key = self.keys.account_key(id).ok_or_else(|| {
             ApiError::new(Code::UnknownAccessKey, "the access key id is not found")
         })?;
-        acs::verify(&request, &key.secret, None, (self.clock)(), self.config.patience.clock_skew_max)?;
+        acs::verify(
+            &request,
+            &key.secret,
+            None,
+            (self.clock)(),
+            self.config.patience.clock_skew_max,
+        )?;
         let version = request.header("x-acs-version").map(String::from_utf8_lossy);
         api::routes::check_version(version.as_deref())?;
         Ok(key.account)
@@ -147,7 +153,8 @@ fn dress(reply: Result<Reply, ApiError>, request_id: &str, region: &str) -> Resp
             if error.status() >= 500 {
                 error!(request_id, code = ?error.code, message = error.message, "a request failed");
             }
-            let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let status =
+                StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let body = serde_json::to_vec(&error.body(request_id, region)).unwrap_or_default();
             (status, body, vec![])
         }
@@ -155,7 +162,8 @@ fn dress(reply: Result<Reply, ApiError>, request_id: &str, region: &str) -> Resp
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     headers.insert(header::SERVER, HeaderValue::from_static("Gristmill"));
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert("x-acs-request-id", id.clone());
@@ -173,8 +181,9 @@ impl From<MillError> for ApiError {
     fn from(error: MillError) -> Self {
         match error {
             MillError::Refused(refusal) => refusal.into(),
-            MillError::DiskFull => ApiError::new(Code::Throttling, error.to_string()),
-            MillError::Closed => ApiError::new(Code::Throttling, error.to_string()),
+            MillError::DiskFull | MillError::Closed => {
+                ApiError::new(Code::ServiceUnavailable, error.to_string())
+            }
         }
     }
 }

@@ -33,7 +33,11 @@ impl Doorkeeper {
     /// What the key with this id is worth now.
     pub fn find(&self, id: &str) -> Option<Admission> {
         if let Some(key) = self.keys.account_key(id) {
-            return Some(Admission { secret: key.secret.clone(), account: key.account, grants: None });
+            return Some(Admission {
+                secret: key.secret.clone(),
+                account: key.account,
+                grants: None,
+            });
         }
         let (secret, account, grants) = self.keys.task_grants(&self.published.world(), id)?;
         Some(Admission { secret, account, grants: Some(grants) })

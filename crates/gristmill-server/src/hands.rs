@@ -4,12 +4,7 @@
 //! then struck from the outbox. What the provider says, of an effect or when it is looked at, is
 //! one more input for the mill. Nothing is decided here.
 
-use crate::{
-    front::stopped,
-    keys::KeyRing,
-    launch::Launch,
-    mill::Mill,
-};
+use crate::{front::stopped, keys::KeyRing, launch::Launch, mill::Mill};
 use gristmill_model::{Effect, Generation, Input, WorkerId, event::EnsureWorker, input::Seen};
 use gristmill_provider::{AgentLaunch, Presence, Provider, ProviderError, Retry};
 use gristmill_store::EffectId;
@@ -40,7 +35,12 @@ pub struct Hands {
 
 impl Hands {
     /// Hands on this provider.
-    pub fn new(mill: Mill, provider: Arc<dyn Provider>, launch: Launch, keys: Arc<KeyRing>) -> Self {
+    pub fn new(
+        mill: Mill,
+        provider: Arc<dyn Provider>,
+        launch: Launch,
+        keys: Arc<KeyRing>,
+    ) -> Self {
         let at_once = Arc::new(Semaphore::new(AT_ONCE_MAX));
         Self { mill, provider, launch: Arc::new(launch), keys, at_once }
     }
@@ -163,7 +163,12 @@ impl Hands {
 
     /// Looks at all workers every so often, and soon after an agent hung up, and tells the mill
     /// which are gone.
-    pub async fn observe(self, every: Duration, hang_ups: Arc<Notify>, mut stop: watch::Receiver<bool>) {
+    pub async fn observe(
+        self,
+        every: Duration,
+        hang_ups: Arc<Notify>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(every) => {}

@@ -115,7 +115,8 @@ pub fn grants(task: &TaskSpec) -> Vec<Grant> {
     let read = |path: &OssPath| Grant { path: path.clone(), write: false };
     let write = |path: OssPath| Grant { path, write: true };
     let mounted = task.mounts.iter().flat_map(|mounts| &mounts.entries);
-    let mounted = mounted.filter_map(|entry| Some((entry.source.parse().ok()?, entry.write_support)));
+    let mounted =
+        mounted.filter_map(|entry| Some((entry.source.parse().ok()?, entry.write_support)));
     let mut all: Vec<Grant> = task.inputs.iter().map(|input| read(&input.source)).collect();
     all.extend(task.program.package.iter().map(read));
     for (path, writable) in mounted {
@@ -156,7 +157,8 @@ mod tests {
 
     #[test]
     fn other_generations_and_other_regions_have_other_secrets() {
-        let (one, two) = (KeyRing::new([1; 32], BTreeMap::new()), KeyRing::new([2; 32], BTreeMap::new()));
+        let (one, two) =
+            (KeyRing::new([1; 32], BTreeMap::new()), KeyRing::new([2; 32], BTreeMap::new()));
         let newer = TaskKey { generation: Generation(3), ..a_key() };
         assert_ne!(one.task_key(&a_key()).1, one.task_key(&newer).1);
         assert_ne!(one.task_key(&a_key()).1, two.task_key(&a_key()).1);

@@ -52,7 +52,11 @@ impl Launch {
             address: "127.0.0.1".to_owned(),
             masked: self.masked.clone(),
             slots: self.config.local.slots,
-            sandbox_uid: if self.privileged { self.config.local.sandbox_uid_first + spread } else { 0 },
+            sandbox_uid: if self.privileged {
+                self.config.local.sandbox_uid_first + spread
+            } else {
+                0
+            },
             orphan_seconds_max: self.config.patience.worker_orphan_max.0,
             memory_bytes: if limited { u64::from(memory_gb) << 30 } else { 0 },
             cpu_millis: 0,

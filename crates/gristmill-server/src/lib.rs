@@ -6,6 +6,7 @@
 //! the way of a request.
 
 mod agent_service;
+mod body;
 mod briefing;
 pub mod catalogue;
 mod config;

@@ -56,7 +56,12 @@ impl Listeners {
     }
 
     /// Serves all of them until `stopping` changes.
-    pub fn serve(self, tasks: &mut JoinSet<()>, services: &ByHost, stopping: &watch::Receiver<bool>) {
+    pub fn serve(
+        self,
+        tasks: &mut JoinSet<()>,
+        services: &ByHost,
+        stopping: &watch::Receiver<bool>,
+    ) {
         let all = services.clone().into_service();
         let plain = [
             (self.api, services.batchcompute.clone()),

@@ -16,7 +16,7 @@
 use crate::{published::Published, recovery::Recovery};
 use gristmill_core::{Decision, EntityKey, IdMint, World, plan};
 use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp};
-use gristmill_store::{Batch, Checkpoint, EffectId, Store, StoreError};
+use gristmill_store::{Batch, Checkpoint, EffectId, Retry, Store, StoreError};
 use std::{collections::BTreeSet, sync::Arc, thread};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
@@ -50,7 +50,7 @@ pub enum MillError {
 }
 
 enum Request {
-    Input { input: Input, reply: Option<oneshot::Sender<Result<Answer, MillError>>> },
+    Input { input: Input, reply: Option<ReplyTo> },
     EffectsDone(Vec<EffectId>),
     Stop(oneshot::Sender<()>),
 }
@@ -121,7 +121,8 @@ impl Mill {
     }
 }
 
-type Reply = (oneshot::Sender<Result<Answer, MillError>>, Result<Answer, MillError>);
+type ReplyTo = oneshot::Sender<Result<Answer, MillError>>;
+type Reply = (ReplyTo, Result<Answer, MillError>);
 
 /// What one turn collected before its commit.
 struct Turn {
@@ -201,7 +202,7 @@ impl Turner {
 
     /// One turn: decide, apply, place, commit, publish, answer. Returns whether there may be more
     /// to place at once.
-    fn turn(&mut self, inputs: Vec<(Input, Option<oneshot::Sender<Result<Answer, MillError>>>)>) -> bool {
+    fn turn(&mut self, inputs: Vec<(Input, Option<ReplyTo>)>) -> bool {
         let mut turn = Turn {
             draft: self.world.clone(),
             now: (self.clock)(),
@@ -243,10 +244,14 @@ impl Turner {
             answer(replies);
             return;
         }
-        let committed = match self.store.commit(&Batch { events: &events, effects: &effects, at: now }) {
+        let committed = match self.store.commit(&Batch {
+            events: &events,
+            effects: &effects,
+            at: now,
+        }) {
             Ok(committed) => committed,
-            Err(StoreError::Full { .. }) => {
-                warn!("the control plane's disk is full: inputs are refused until there is room");
+            Err(failure) if failure.retry() == Retry::Later => {
+                warn!(error = %failure, "inputs are refused until the books can be written again");
                 refuse_all(replies);
                 return;
             }

@@ -1,7 +1,12 @@
 //! Watches for what does not happen: workers that fall silent, and deadlines of the core that
 //! pass (machines that never call among them). It only tells the mill; the core decides.
 
-use crate::{config::PatienceConfig, front::stopped, mill::{Clock, Mill}, sessions::Sessions};
+use crate::{
+    config::PatienceConfig,
+    front::stopped,
+    mill::{Clock, Mill},
+    sessions::Sessions,
+};
 use gristmill_model::{Input, WorkerState};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -36,9 +41,7 @@ fn overdue(mill: &Mill, sessions: &Sessions, config: &PatienceConfig) -> Vec<Inp
     let silent = world.all_workers().filter(|worker| {
         worker.state == WorkerState::Running && sessions.silence(worker.id) > patience
     });
-    silent
-        .map(|it| Input::WorkerSilent { worker: it.id, generation: it.generation })
-        .collect()
+    silent.map(|it| Input::WorkerSilent { worker: it.id, generation: it.generation }).collect()
 }
 
 /// Sends a tick whenever a deadline of the world passes, until `stop` changes.
@@ -64,7 +67,10 @@ fn until_deadline(mill: &Mill, clock: &Clock) -> Option<Duration> {
     let micros = deadline.0.saturating_sub(clock().0);
     // A clock that jumps back must not make the wait endless; a millisecond keeps a passed
     // deadline from spinning while the tick is on its way.
-    Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)).clamp(Duration::from_millis(1), Duration::from_secs(60)))
+    Some(
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+            .clamp(Duration::from_millis(1), Duration::from_secs(60)),
+    )
 }
 
 async fn sleep_or_for_ever(wait: Option<Duration>) {

@@ -125,7 +125,8 @@ impl Region {
         let mut recovered = recover(&config.data_dir, options)?;
         let standing = recovered.world.standing_effects().into_iter().map(|effect| (None, effect));
         let outbox = std::mem::take(&mut recovered.outbox);
-        let standing = outbox.into_iter().map(|(id, effect)| (Some(id), effect)).chain(standing).collect();
+        let standing =
+            outbox.into_iter().map(|(id, effect)| (Some(id), effect)).chain(standing).collect();
         let readers = recovered.store.readers();
         let keys = Arc::new(key_ring(&secrets, account));
         let (to_hands, effects) = mpsc::unbounded_channel();
@@ -160,8 +161,17 @@ impl Region {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(hands.clone().work(standing, effects, stopping.clone()));
-        tasks.spawn(hands.observe(config.patience.observe_every.into(), sessions.hang_ups(), stopping.clone()));
-        tasks.spawn(patience::watch_workers(mill.clone(), sessions.clone(), config.patience.clone(), stopping.clone()));
+        tasks.spawn(hands.observe(
+            config.patience.observe_every.into(),
+            sessions.hang_ups(),
+            stopping.clone(),
+        ));
+        tasks.spawn(patience::watch_workers(
+            mill.clone(),
+            sessions.clone(),
+            config.patience.clone(),
+            stopping.clone(),
+        ));
         tasks.spawn(patience::tick(mill.clone(), clock, stopping.clone()));
         let services = ByHost {
             batchcompute: router(door, sessions),
@@ -205,7 +215,8 @@ fn key_ring(secrets: &RegionSecrets, account: AccountId) -> KeyRing {
 fn provider(config: &RegionConfig) -> Result<Arc<dyn Provider>, RegionError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let logging = ["GRISTMILL_LOG", "GRISTMILL_LOG_FORMAT"];
-    let env = logging.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let env =
+        logging.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
     let options = gristmill_provider::LocalConfig {
         directory: config.data_dir.join("workers"),
         workers_max: config.local.workers_max(u32::try_from(processors).unwrap_or(u32::MAX)),
@@ -219,7 +230,9 @@ fn provider(config: &RegionConfig) -> Result<Arc<dyn Provider>, RegionError> {
 async fn end_workers(provider: &Arc<dyn Provider>) {
     let workers = match provider.list().await {
         Ok(workers) => workers,
-        Err(error) => return warn!(%error, "the machines of this host cannot be listed; they live on"),
+        Err(error) => {
+            return warn!(%error, "the machines of this host cannot be listed; they live on");
+        }
     };
     let ending = workers.into_iter().map(|(worker, generation)| async move {
         if let Err(error) = provider.remove(worker, generation).await {

@@ -92,7 +92,13 @@ impl Sessions {
     }
 
     /// Asks an agent for bytes of a live log. `None`: it is not on the line.
-    pub async fn read_log(&self, worker: WorkerId, run: RunId, stream: u32, offset: u64) -> Option<(Vec<u8>, bool)> {
+    pub async fn read_log(
+        &self,
+        worker: WorkerId,
+        run: RunId,
+        stream: u32,
+        offset: u64,
+    ) -> Option<(Vec<u8>, bool)> {
         let logs = {
             let lines = self.lines.lock().expect("no holder of the lock panics");
             lines.get(&worker)?.logs.clone()
@@ -103,7 +109,10 @@ impl Sessions {
     }
 
     /// Serves one agent until it or the server hangs up. Returns what the agent hears.
-    pub async fn converse<S>(self: Arc<Self>, mut heard: S) -> Result<mpsc::Receiver<Result<ToAgent, Status>>, Status>
+    pub async fn converse<S>(
+        self: Arc<Self>,
+        mut heard: S,
+    ) -> Result<mpsc::Receiver<Result<ToAgent, Status>>, Status>
     where
         S: Stream<Item = Result<FromAgent, Status>> + Send + Unpin + 'static,
     {
@@ -192,7 +201,12 @@ impl Sessions {
         }
     }
 
-    fn enter(&self, worker: WorkerId, generation: Generation, logs: mpsc::Sender<LogRequest>) -> Arc<Notify> {
+    fn enter(
+        &self,
+        worker: WorkerId,
+        generation: Generation,
+        logs: mpsc::Sender<LogRequest>,
+    ) -> Arc<Notify> {
         let replaced = Arc::new(Notify::new());
         let line = Line { generation, heard: Instant::now(), logs, replaced: replaced.clone() };
         let mut lines = self.lines.lock().expect("no holder of the lock panics");
@@ -292,13 +306,14 @@ impl Session<'_> {
     async fn on_reports(&mut self, reports: Vec<Report>) -> Option<()> {
         let ended: Vec<u64> =
             reports.iter().filter(|report| report.end.is_some()).map(|report| report.run).collect();
-        let understood = reports.into_iter().filter_map(|report| match RunReport::try_from(report) {
-            Ok(report) => Some(report),
-            Err(error) => {
-                warn!(worker = %self.worker, %error, "report dropped");
-                None
-            }
-        });
+        let understood =
+            reports.into_iter().filter_map(|report| match RunReport::try_from(report) {
+                Ok(report) => Some(report),
+                Err(error) => {
+                    warn!(worker = %self.worker, %error, "report dropped");
+                    None
+                }
+            });
         let input = Input::WorkerReported {
             worker: self.worker,
             generation: self.generation,
@@ -330,7 +345,13 @@ impl Session<'_> {
             let number = known.unwrap_or(self.tasks.len() as u32 + 1);
             if known.is_none() {
                 let placed_on = (self.worker, self.generation);
-                let Some(task) = self.sessions.briefing.task(&world, placed_on, &key, number, &self.sessions.keys) else {
+                let Some(task) = self.sessions.briefing.task(
+                    &world,
+                    placed_on,
+                    &key,
+                    number,
+                    &self.sessions.keys,
+                ) else {
                     warn!(worker = %self.worker, job = %view.what.job, task = %view.what.task, "a run of an unknown task");
                     continue;
                 };
@@ -347,7 +368,8 @@ impl Session<'_> {
             self.told.remove(&run);
         }
         if world.worker(self.worker).is_none_or(|worker| worker.generation != self.generation) {
-            self.say(ToAgentKind::Retire(Retire { reason: "the machine was released".into() })).await?;
+            self.say(ToAgentKind::Retire(Retire { reason: "the machine was released".into() }))
+                .await?;
             return None;
         }
         Some(())

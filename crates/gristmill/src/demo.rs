@@ -16,7 +16,8 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often each word stands in the demo's log.
-const WORDS: [(&str, usize); 4] = [("INFO", 2460), ("WARN", 2448), ("DEBUG", 2509), ("ERROR", 2583)];
+const WORDS: [(&str, usize); 4] =
+    [("INFO", 2460), ("WARN", 2448), ("DEBUG", 2509), ("ERROR", 2583)];
 
 /// The job and its three programs, as in `examples/log-count`.
 const FILES: [(&str, &str); 5] = [
@@ -97,12 +98,18 @@ struct User {
 }
 
 impl User {
-    fn new(directory: &Path, api: SocketAddr, oss: SocketAddr, key: (String, String)) -> anyhow::Result<Self> {
+    fn new(
+        directory: &Path,
+        api: SocketAddr,
+        oss: SocketAddr,
+        key: (String, String),
+    ) -> anyhow::Result<Self> {
         let work = directory.join("work");
         for (name, text) in FILES {
             let file = work.join(name);
             fs::create_dir_all(file.parent().expect("below the work directory"))?;
-            fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
+            fs::write(&file, text)
+                .with_context(|| format!("could not write {}", file.display()))?;
         }
         fs::write(work.join("log-count-data.txt"), a_log())?;
         let mut environment = Environment::of_process();

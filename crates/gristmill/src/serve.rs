@@ -80,7 +80,9 @@ impl Serve {
         }
         let variables = environment
             .iter()
-            .filter(|(name, _)| name.starts_with("GRISTMILL_") && !NOT_SETTINGS.contains(&name.as_str()))
+            .filter(|(name, _)| {
+                name.starts_with("GRISTMILL_") && !NOT_SETTINGS.contains(&name.as_str())
+            })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         builder = builder.add_source(
@@ -118,7 +120,10 @@ impl Serve {
 }
 
 /// Secrets of a region whose data lie in this directory.
-pub fn secrets(data_dir: &std::path::Path, key: Option<setup::RootKey>) -> anyhow::Result<RegionSecrets> {
+pub fn secrets(
+    data_dir: &std::path::Path,
+    key: Option<setup::RootKey>,
+) -> anyhow::Result<RegionSecrets> {
     let key = setup::root_key(data_dir, key)?;
     Ok(RegionSecrets {
         root_key_id: key.access_key_id,
@@ -169,7 +174,10 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_environment() {
-        let from_environment = [("GRISTMILL_REGION", "cn-env"), ("GRISTMILL_FRONT_LISTEN", "127.0.0.1:80,127.0.0.1:81")];
+        let from_environment = [
+            ("GRISTMILL_REGION", "cn-env"),
+            ("GRISTMILL_FRONT_LISTEN", "127.0.0.1:80,127.0.0.1:81"),
+        ];
         let config = settings(&["--region", "cn-flag"], &from_environment).expect("legal");
         assert_eq!(config.region, "cn-flag");
         assert_eq!(config.front_listen.len(), 2);

@@ -131,8 +131,12 @@ mod tests {
         let first = root_key(dir.path(), None).expect("made");
         let again = root_key(dir.path(), None).expect("read");
         assert_eq!(first.access_key_secret, again.access_key_secret);
-        let mode = fs::metadata(dir.path().join(ROOT_KEY_FILE)).expect("there").permissions().mode();
+        let mode =
+            fs::metadata(dir.path().join(ROOT_KEY_FILE)).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(region_secret(dir.path()).expect("made"), region_secret(dir.path()).expect("read"));
+        assert_eq!(
+            region_secret(dir.path()).expect("made"),
+            region_secret(dir.path()).expect("read")
+        );
     }
 }

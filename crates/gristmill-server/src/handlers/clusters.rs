@@ -90,7 +90,12 @@ fn log_line(line: &LogLine) -> String {
 }
 
 /// `PUT /clusters/{cluster}`
-pub async fn modify(door: &Door, call: &Call, id: &str, done: StatusCode) -> Result<Reply, ApiError> {
+pub async fn modify(
+    door: &Door,
+    call: &Call,
+    id: &str,
+    done: StatusCode,
+) -> Result<Reply, ApiError> {
     let change = parse_modify_cluster(&call.body, &door.config.limits)?;
     if !change.without_effect.is_empty() {
         info!(cluster = id, members = ?change.without_effect, "members of a change have no effect in this version");
@@ -162,9 +167,8 @@ fn machines<'a>(
 ) -> Result<Vec<&'a Worker>, ApiError> {
     let found = find(world, account, cluster)?;
     let name: Option<GroupName> = group.parse().ok();
-    let group = name
-        .and_then(|name| found.groups.get(&name))
-        .ok_or_else(|| not_found("group", group))?;
+    let group =
+        name.and_then(|name| found.groups.get(&name)).ok_or_else(|| not_found("group", group))?;
     Ok(group.workers.iter().filter_map(|id| world.worker(*id)).collect())
 }
 
@@ -180,7 +184,9 @@ pub fn get_machine(
     let machines = machines(&world, call.account, cluster, group)?;
     let id: Option<WorkerId> = machine.parse().ok();
     let found = machines.into_iter().find(|worker| Some(worker.id) == id);
-    found.map(|worker| Reply::ok(&machine_body(worker))).ok_or_else(|| not_found("machine", machine))
+    found
+        .map(|worker| Reply::ok(&machine_body(worker)))
+        .ok_or_else(|| not_found("machine", machine))
 }
 
 fn machine_body(worker: &Worker) -> bodies::ClusterInstance {

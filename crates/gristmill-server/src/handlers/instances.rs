@@ -3,9 +3,7 @@
 use super::{jobs, not_found};
 use crate::door::{Call, Door, Reply};
 use gristmill_core::{Task, job::describe};
-use gristmill_model::{
-    InstanceNo, InstanceState, JobId, OssPath, RunOutcome, TaskName, TaskSpec,
-};
+use gristmill_model::{InstanceNo, InstanceState, JobId, OssPath, RunOutcome, TaskName, TaskSpec};
 use gristmill_store::{Attempt, StoreError};
 use gristmill_wire::{
     api::{List, ListQuery, Query, responses as bodies},
@@ -38,7 +36,11 @@ pub async fn list(
 }
 
 /// The instances of a page, and the last one's number when more follow.
-fn page(task: &Task, start: u32, wish: &ListQuery) -> (Vec<(InstanceNo, InstanceState)>, Option<u32>) {
+fn page(
+    task: &Task,
+    start: u32,
+    wish: &ListQuery,
+) -> (Vec<(InstanceNo, InstanceState)>, Option<u32>) {
     let mut numbers = task.instances(InstanceNo(start), wish.state);
     let page: Vec<_> = numbers.by_ref().take(wish.items_max).collect();
     let last = page.last().filter(|_| numbers.next().is_some()).map(|(number, _)| number.0);
@@ -145,4 +147,3 @@ impl View<'_> {
         prefix.clone().into_prefix().join(&name).to_string()
     }
 }
-

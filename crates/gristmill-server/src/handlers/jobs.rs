@@ -102,12 +102,22 @@ pub async fn stop(door: &Door, call: &Call, id: &str, done: StatusCode) -> Resul
 }
 
 /// `POST /jobs/{job}/start`
-pub async fn start(door: &Door, call: &Call, id: &str, done: StatusCode) -> Result<Reply, ApiError> {
+pub async fn start(
+    door: &Door,
+    call: &Call,
+    id: &str,
+    done: StatusCode,
+) -> Result<Reply, ApiError> {
     act(door, Input::StartJob { account: call.account, job: job_id(id)? }, done).await
 }
 
 /// `DELETE /jobs/{job}`
-pub async fn delete(door: &Door, call: &Call, id: &str, done: StatusCode) -> Result<Reply, ApiError> {
+pub async fn delete(
+    door: &Door,
+    call: &Call,
+    id: &str,
+    done: StatusCode,
+) -> Result<Reply, ApiError> {
     act(door, Input::DeleteJob { account: call.account, job: job_id(id)? }, done).await
 }
 
@@ -123,7 +133,12 @@ pub async fn change_priority(
 }
 
 /// `GET /jobs/{job}/tasks`
-pub fn list_tasks(door: &Door, call: &Call, id: &str, query: &Query<'_>) -> Result<Reply, ApiError> {
+pub fn list_tasks(
+    door: &Door,
+    call: &Call,
+    id: &str,
+    query: &Query<'_>,
+) -> Result<Reply, ApiError> {
     let wish = ListQuery::tasks(query)?;
     let world = door.mill.published().world();
     let job = find(&world, call.account, id)?;

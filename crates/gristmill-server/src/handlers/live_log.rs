@@ -60,8 +60,10 @@ pub async fn read(
         };
         if !bytes.is_empty() || over || since.elapsed() >= wait {
             let next = offset + bytes.len() as u64;
-            let headers =
-                vec![("x-gristmill-next-offset", next.to_string()), ("x-gristmill-eof", over.to_string())];
+            let headers = vec![
+                ("x-gristmill-next-offset", next.to_string()),
+                ("x-gristmill-eof", over.to_string()),
+            ];
             return Ok(Reply::Bytes(bytes, headers));
         }
         tokio::time::sleep(ASK_EVERY).await;
@@ -83,7 +85,11 @@ fn state(door: &Door, call: &Call, place: &LogPlace<'_>) -> Result<InstanceState
         .ok_or_else(|| not_found("instance", place.instance))
 }
 
-fn running(door: &Door, call: &Call, place: &LogPlace<'_>) -> Result<Option<(WorkerId, RunId)>, ApiError> {
+fn running(
+    door: &Door,
+    call: &Call,
+    place: &LogPlace<'_>,
+) -> Result<Option<(WorkerId, RunId)>, ApiError> {
     Ok(match state(door, call, place)? {
         InstanceState::Running { worker, run, .. } | InstanceState::Placed { worker, run, .. } => {
             Some((worker, run))

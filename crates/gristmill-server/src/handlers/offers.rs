@@ -7,7 +7,10 @@ use crate::{
 };
 use gristmill_model::Timestamp;
 use gristmill_wire::{
-    api::{List, ListQuery, Query, responses::{AvailableResource, Image, Quotas}},
+    api::{
+        List, ListQuery, Query,
+        responses::{AvailableResource, Image, Quotas},
+    },
     error::ApiError,
     time::WireTime,
 };

@@ -7,7 +7,7 @@ use gristmill_model::{
     catalogue::InstanceTypeName,
     spec::{AutoCluster, Configs, Mounts},
 };
-use gristmill_wire::error::ApiError;
+use gristmill_wire::error::{ApiError, quote};
 
 /// Variable that asks for a container (`reference/api.md` 13.8).
 const DOCKER_VARIABLE: &str = "BATCH_COMPUTE_DOCKER_IMAGE";
@@ -43,7 +43,10 @@ pub fn check_cluster(door: &Door, spec: &ClusterSpec) -> Result<(), ApiError> {
     check_image(spec.image.as_ref())?;
     check_configs(&spec.configs)?;
     if !spec.bootstrap.is_empty() {
-        return Err(ApiError::invalid("Bootstrap", "start commands are not supported in this version"));
+        return Err(ApiError::invalid(
+            "Bootstrap",
+            "start commands are not supported in this version",
+        ));
     }
     for (name, group) in &spec.groups {
         let inside = |error: ApiError| error.inside(format!("group {name}"));
@@ -81,9 +84,34 @@ fn check_mounts(mounts: Option<&Mounts>) -> Result<(), ApiError> {
     let entries = mounts.into_iter().flat_map(|mounts| &mounts.entries);
     for entry in entries {
         if !entry.source.starts_with("oss://") {
-            let reason = format!("`{}`: only oss:// sources are supported in this version", entry.source);
+            let source = quote(&entry.source);
+            let reason = format!("{source}: only oss:// sources are supported in this version");
             return Err(ApiError::invalid("Mounts", reason));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gristmill_model::spec::MountEntry;
+
+    #[test]
+    fn a_source_that_is_refused_is_not_repeated_whole() {
+        let source = format!("nas://host:/{}", "x".repeat(100_000));
+        let entry = MountEntry { source, destination: "/home/nas".into(), write_support: false };
+        let mounts = Mounts {
+            entries: vec![entry],
+            locale: "GBK".into(),
+            lock: false,
+            cache: true,
+            cache_block_size: 0,
+            cache_total_size: 0,
+            extra: std::collections::BTreeMap::new(),
+        };
+        let error = check_mounts(Some(&mounts)).expect_err("not supported");
+        assert!(error.message.contains("nas://host:/xxx"), "{}", error.message);
+        assert!(error.message.len() < 300, "{}", error.message.len());
+    }
 }

@@ -23,6 +23,9 @@ macro_rules! operations {
         }
 
         impl Operation<'_> {
+            /// The vendor's names of all of them.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
             /// The vendor's name, for spans, metrics and messages.
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$name { .. } => stringify!($name),)* }
@@ -314,6 +317,7 @@ mod tests {
         ] {
             let (method, target) = request.split_once(' ').expect("two words");
             assert_eq!(ask(method, target).as_deref(), Ok(wanted), "{request}");
+            assert!(Operation::NAMES.contains(&&wanted[4..]), "{wanted}");
             if let Some((path, query)) = target.split_once('?') {
                 assert_eq!(ask(method, &format!("{path}/?{query}")).as_deref(), Ok(wanted));
             } else {
