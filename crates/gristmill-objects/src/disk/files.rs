@@ -71,6 +71,7 @@ impl Files {
     /// The files under `root`, for the `opening`th opening of the store.
     pub fn new(root: &Path, opening: u64) -> Result<Arc<Self>, ObjectError> {
         fs::create_dir_all(root).map_err(|e| io_error("make the object directory", e))?;
+        root.parent().map_or(Ok(()), sync_directory)?;
         let shelf = Arc::new(Shelf {
             root: root.to_owned(),
             gate: RwLock::default(),

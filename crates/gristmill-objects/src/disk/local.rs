@@ -10,6 +10,7 @@ use super::{
     content_of,
     files::Pinned,
     rows::{self, Content, Object, Piece},
+    uploads,
     writer::Change,
 };
 use crate::{
@@ -342,8 +343,8 @@ impl LocalStore for DiskStore {
     ) -> Result<PartListing, ObjectError> {
         let (bucket, key, id) = (bucket.to_owned(), key.to_owned(), upload.to_owned());
         self.read(move |conn| {
-            rows::upload(conn, rows::bucket_id(conn, &bucket)?, &key, &id)?;
-            let parts = rows::parts(conn, &id, after, parts_max.saturating_add(1))?;
+            uploads::upload(conn, rows::bucket_id(conn, &bucket)?, &key, &id)?;
+            let parts = uploads::parts(conn, &id, after, parts_max.saturating_add(1))?;
             Ok(part_page(parts, parts_max))
         })
         .await
@@ -355,6 +356,7 @@ impl LocalStore for DiskStore {
         options: UploadListOptions,
     ) -> Result<UploadListing, ObjectError> {
         let bucket = bucket.to_owned();
-        self.read(move |conn| rows::uploads(conn, rows::bucket_id(conn, &bucket)?, &options)).await
+        self.read(move |conn| uploads::uploads(conn, rows::bucket_id(conn, &bucket)?, &options))
+            .await
     }
 }

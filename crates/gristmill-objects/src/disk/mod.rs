@@ -23,6 +23,7 @@ mod files;
 mod local;
 mod rows;
 mod schema;
+mod uploads;
 mod writer;
 
 use crate::{
@@ -43,10 +44,14 @@ use std::{
     sync::{Arc, Mutex},
     thread,
 };
+use tokio::sync::Semaphore;
 use writer::{Change, Writer};
 
 /// Appends to different objects rarely share one of these locks.
 const APPEND_LOCKS: usize = 64;
+
+/// Look-ups and listings at once. More would only wait for the disk, with a cache each.
+const READERS_MAX: usize = 32;
 
 /// Objects in a local directory.
 pub struct DiskStore {
@@ -57,10 +62,11 @@ pub struct DiskStore {
     appends: Vec<tokio::sync::Mutex<()>>,
 }
 
-/// Idle connections for reading.
+/// Connections for reading, and how many may read at once.
 struct Readers {
     database: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    slots: Semaphore,
 }
 
 impl DiskStore {
@@ -72,7 +78,7 @@ impl DiskStore {
         let database = directory.join("objects.db");
         let (conn, opening) = schema::open_writer(&database)?;
         let files = Files::new(&directory.join("data"), opening)?;
-        let readers = Arc::new(Readers { database, idle: Mutex::default() });
+        let readers = Arc::new(Readers::new(database));
         sweep_in_background(files.clone(), readers.clone())?;
         let writer = Writer::start(conn, files.clone(), lock)?;
         let appends = (0..APPEND_LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
@@ -84,6 +90,7 @@ impl DiskStore {
         work: impl FnOnce(&Connection) -> Result<T, ObjectError> + Send + 'static,
     ) -> Result<T, ObjectError> {
         let readers = self.readers.clone();
+        let _slot = self.readers.slots.acquire().await.expect("the semaphore is never closed");
         blocking(move || readers.with(work)).await
     }
 
@@ -129,6 +136,10 @@ impl DiskStore {
 }
 
 impl Readers {
+    fn new(database: PathBuf) -> Self {
+        Self { database, idle: Mutex::default(), slots: Semaphore::new(READERS_MAX) }
+    }
+
     fn with<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, ObjectError>,
@@ -261,8 +272,8 @@ impl ObjectStore for DiskStore {
         let (headers, forbid_overwrite) = (options.headers, options.forbid_overwrite);
         self.writer
             .write(move |conn| {
-                let upload = rows::Upload { headers, forbid_overwrite };
-                rows::put_upload(conn, rows::bucket_id(conn, &bucket)?, &info, &upload)?;
+                let upload = uploads::Upload { headers, forbid_overwrite };
+                uploads::put_upload(conn, rows::bucket_id(conn, &bucket)?, &info, &upload)?;
                 Ok(Change::of(id))
             })
             .await
@@ -281,7 +292,7 @@ impl ObjectStore for DiskStore {
         let (bucket, name) = (bucket.to_owned(), key.to_owned());
         let upload = upload.to_owned();
         let find = move |conn: &Connection| {
-            rows::upload(conn, rows::bucket_id(conn, &bucket)?, &name, &upload)?;
+            uploads::upload(conn, rows::bucket_id(conn, &bucket)?, &name, &upload)?;
             Ok(upload.clone())
         };
         self.read(find.clone()).await?;
@@ -299,7 +310,7 @@ impl ObjectStore for DiskStore {
             .write(move |conn| {
                 let upload = find(conn)?;
                 let (content, keep) = content_of(conn, sum.length, staged)?;
-                let garbage = rows::put_part(conn, &upload, &part, &content)?;
+                let garbage = uploads::put_part(conn, &upload, &part, &content)?;
                 Ok(Change { value: info, keep, garbage })
             })
             .await
@@ -317,16 +328,16 @@ impl ObjectStore for DiskStore {
         self.writer
             .write(move |conn| {
                 let bucket = rows::bucket_id(conn, &bucket)?;
-                let upload = rows::upload(conn, bucket, &key, &id)?;
+                let upload = uploads::upload(conn, bucket, &key, &id)?;
                 if upload.forbid_overwrite && rows::object(conn, bucket, &key)?.is_some() {
                     return Err(exists(&key));
                 }
-                let there: HashMap<u32, PartInfo> = rows::parts(conn, &id, 0, usize::MAX >> 1)?
+                let there: HashMap<u32, PartInfo> = uploads::parts(conn, &id, 0, usize::MAX >> 1)?
                     .into_iter()
                     .map(|part| (part.number, part))
                     .collect();
                 let whole = assemble(&named, |number| there.get(&number))?;
-                let mut contents = rows::take_upload(conn, bucket, &key, &id)?;
+                let mut contents = uploads::take_upload(conn, bucket, &key, &id)?;
                 let mut pieces = vec![];
                 for part in &named {
                     if let Some(Content::Files(files)) = contents.remove(&part.number) {
@@ -354,8 +365,8 @@ impl ObjectStore for DiskStore {
         self.writer
             .write(move |conn| {
                 let bucket = rows::bucket_id(conn, &bucket)?;
-                rows::upload(conn, bucket, &key, &id)?;
-                let contents = rows::take_upload(conn, bucket, &key, &id)?;
+                uploads::upload(conn, bucket, &key, &id)?;
+                let contents = uploads::take_upload(conn, bucket, &key, &id)?;
                 let garbage = contents.values().flat_map(Content::files).collect();
                 Ok(Change { value: (), keep: vec![], garbage })
             })

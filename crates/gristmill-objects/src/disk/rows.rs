@@ -1,13 +1,12 @@
-//! Rows of the metadata database: how objects, parts and their content are written down.
+//! Rows of the metadata database: how buckets, objects and their content are written down.
 //!
 //! Plain functions on a connection. Those that remove content return the files nobody needs any
 //! more; whoever commits hands these to the reaper afterwards.
 
 use crate::{
-    BucketAcl, BucketInfo, BucketStat, ListOptions, Listing, ObjectError, ObjectInfo, PartInfo,
-    UploadInfo, UploadListOptions, UploadListing,
+    BucketAcl, BucketInfo, BucketStat, ListOptions, Listing, ObjectError, ObjectInfo,
     fold::{Fold, See},
-    rules::{changed, no_bucket, no_key, no_upload, same_etag},
+    rules::{changed, no_bucket, no_key, same_etag},
 };
 use gristmill_model::{AccountId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ffi::ErrorCode};
@@ -38,13 +37,7 @@ pub(super) struct Object {
     pub content: Content,
 }
 
-/// An unfinished upload.
-pub(super) struct Upload {
-    pub headers: BTreeMap<String, String>,
-    pub forbid_overwrite: bool,
-}
-
-type Outcome<T> = Result<T, ObjectError>;
+pub(super) type Outcome<T> = Result<T, ObjectError>;
 
 /// An error of the database, told apart from a full disk.
 pub(super) fn sql_error(doing: &str, error: rusqlite::Error) -> ObjectError {
@@ -64,7 +57,7 @@ impl Content {
     }
 
     /// A tag, then 8 bytes per number, least significant first.
-    fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Inline(id) => [&[0], &id.to_le_bytes()[..]].concat(),
             Self::Files(pieces) => {
@@ -75,7 +68,7 @@ impl Content {
         }
     }
 
-    fn from_bytes(bytes: &[u8]) -> rusqlite::Result<Self> {
+    pub fn from_bytes(bytes: &[u8]) -> rusqlite::Result<Self> {
         let (tag, rest) = bytes.split_first().ok_or(rusqlite::Error::InvalidQuery)?;
         let (words, odd) = rest.as_chunks::<8>();
         let numbers: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
@@ -358,158 +351,6 @@ fn listed(row: &Row, key: String) -> rusqlite::Result<ObjectInfo> {
     })
 }
 
-// Uploads and parts.
-
-/// An upload of this very key.
-pub(super) fn upload(conn: &Connection, bucket: i64, key: &str, id: &str) -> Outcome<Upload> {
-    let of = |row: &Row| {
-        let headers: String = row.get(0)?;
-        Ok(Upload { headers: headers_of(&headers)?, forbid_overwrite: row.get(1)? })
-    };
-    conn.prepare_cached(
-        "SELECT headers, forbid_overwrite FROM uploads WHERE bucket = ?1 AND key = ?2 AND id = ?3",
-    )
-    .and_then(|mut query| query.query_row((bucket, key.as_bytes(), id), of).optional())
-    .map_err(|error| sql_error("look up an upload", error))?
-    .ok_or_else(|| no_upload(id))
-}
-
-pub(super) fn put_upload(
-    conn: &Connection,
-    bucket: i64,
-    info: &UploadInfo,
-    upload: &Upload,
-) -> Outcome<()> {
-    let headers = text_of(&upload.headers);
-    let key = info.key.as_bytes();
-    let row = (bucket, key, &info.upload, info.initiated.0, headers, upload.forbid_overwrite);
-    conn.prepare_cached("INSERT INTO uploads VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
-        .and_then(|mut query| query.execute(row))
-        .map_err(|error| sql_error("begin an upload", error))?;
-    Ok(())
-}
-
-/// Removes an upload and the rows of its parts; returns the content of each part by number.
-pub(super) fn take_upload(
-    conn: &Connection,
-    bucket: i64,
-    key: &str,
-    id: &str,
-) -> Outcome<BTreeMap<u32, Content>> {
-    let take = || -> rusqlite::Result<_> {
-        conn.prepare_cached("DELETE FROM uploads WHERE bucket = ?1 AND key = ?2 AND id = ?3")?
-            .execute((bucket, key.as_bytes(), id))?;
-        conn.prepare_cached("DELETE FROM parts WHERE upload = ?1 RETURNING number, content")?
-            .query_map([id], |row| {
-                Ok((row.get(0)?, Content::from_bytes(row.get_ref(1)?.as_blob()?)?))
-            })?
-            .collect()
-    };
-    take().map_err(|error| sql_error("end an upload", error))
-}
-
-/// Stores a part; returns the files of an earlier part of that number.
-pub(super) fn put_part(
-    conn: &Connection,
-    upload: &str,
-    part: &PartInfo,
-    content: &Content,
-) -> Outcome<Vec<u64>> {
-    let write = || -> rusqlite::Result<_> {
-        let before = conn
-            .prepare_cached(
-                "DELETE FROM parts WHERE upload = ?1 AND number = ?2 RETURNING content",
-            )?
-            .query_row((upload, part.number), |row| Content::from_bytes(row.get_ref(0)?.as_blob()?))
-            .optional()?;
-        conn.prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute((
-            upload,
-            part.number,
-            part.size as i64,
-            &part.etag,
-            part.last_modified.0,
-            part.crc64 as i64,
-            content.to_bytes(),
-        ))?;
-        Ok(before.map_or(vec![], |content| content.files()))
-    };
-    write().map_err(|error| sql_error("write a part", error))
-}
-
-/// Parts after a number, in order.
-pub(super) fn parts(
-    conn: &Connection,
-    upload: &str,
-    after: u32,
-    parts_max: usize,
-) -> Outcome<Vec<PartInfo>> {
-    let of = |row: &Row| {
-        Ok(PartInfo {
-            number: row.get(0)?,
-            size: row.get::<_, i64>(1)? as u64,
-            etag: row.get(2)?,
-            last_modified: Timestamp(row.get(3)?),
-            crc64: row.get::<_, i64>(4)? as u64,
-        })
-    };
-    conn.prepare_cached(
-        "SELECT number, size, etag, modified, crc64 FROM parts
-         WHERE upload = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
-    )
-    .and_then(|mut query| query.query_map((upload, after, parts_max as i64), of)?.collect())
-    .map_err(|error| sql_error("list parts", error))
-}
-
-/// One page of uploads.
-pub(super) fn uploads(
-    conn: &Connection,
-    bucket: i64,
-    options: &UploadListOptions,
-) -> Outcome<UploadListing> {
-    let mut fold = Fold::new(&options.prefix, options.delimiter.as_deref(), options.uploads_max);
-    let mut listing = UploadListing::default();
-    let mut last = String::new();
-    // Ids are never empty: after (key, "") means from the first upload of that key on.
-    let mut from = match options.after_upload.is_empty() {
-        true => (fold.seek(&options.after_key), String::new()),
-        false => (options.after_key.clone().into_bytes(), options.after_upload.clone()),
-    };
-    let mut scan = || -> rusqlite::Result<()> {
-        let mut query = conn.prepare_cached(
-            "SELECT key, id, initiated FROM uploads
-             WHERE bucket = ?1 AND (key, id) > (?2, ?3) ORDER BY key, id",
-        )?;
-        'page: loop {
-            let mut rows = query.query((bucket, &from.0, &from.1))?;
-            while let Some(row) = rows.next()? {
-                let key = key_of(row, 0)?;
-                if !key.starts_with(&options.prefix) {
-                    return Ok(());
-                }
-                let id: String = row.get(1)?;
-                match fold.see(&key) {
-                    See::Full => return Ok(()),
-                    See::Take => {
-                        last.clone_from(&id);
-                        let initiated = Timestamp(row.get(2)?);
-                        listing.uploads.push(UploadInfo { key, upload: id, initiated });
-                    }
-                    See::Seek(to) => {
-                        from = (to, String::new());
-                        last.clear();
-                        continue 'page;
-                    }
-                }
-            }
-            return Ok(());
-        }
-    };
-    scan().map_err(|error| sql_error("list uploads", error))?;
-    listing.next = fold.next.map(|key| (key, last));
-    listing.common_prefixes = fold.common_prefixes;
-    Ok(listing)
-}
-
 /// All files any row names.
 pub(super) fn files(conn: &Connection) -> Outcome<HashSet<u64>> {
     let mut found = HashSet::new();
@@ -528,15 +369,15 @@ pub(super) fn files(conn: &Connection) -> Outcome<HashSet<u64>> {
     Ok(found)
 }
 
-fn key_of(row: &Row, at: usize) -> rusqlite::Result<String> {
+pub(super) fn key_of(row: &Row, at: usize) -> rusqlite::Result<String> {
     String::from_utf8(row.get(at)?).map_err(|_| rusqlite::Error::InvalidQuery)
 }
 
-fn headers_of(text: &str) -> rusqlite::Result<BTreeMap<String, String>> {
+pub(super) fn headers_of(text: &str) -> rusqlite::Result<BTreeMap<String, String>> {
     serde_json::from_str(text).map_err(|_| rusqlite::Error::InvalidQuery)
 }
 
-fn text_of(headers: &BTreeMap<String, String>) -> String {
+pub(super) fn text_of(headers: &BTreeMap<String, String>) -> String {
     serde_json::to_string(headers).expect("a map of texts is JSON")
 }
 

@@ -54,6 +54,26 @@ impl Sent {
         (counted.size, counted.crc64.finalize())
     }
 
+    /// Waits for the answer to a body as long as the body moves; an answer that does not come after
+    /// that is given up.
+    pub async fn watch<T>(
+        &self,
+        answer: impl Future<Output = Result<T, ObjectError>>,
+    ) -> Result<T, ObjectError> {
+        let mut answer = std::pin::pin!(answer);
+        let mut before = self.sums().0;
+        loop {
+            if let Ok(outcome) = tokio::time::timeout(SILENCE_MAX, &mut answer).await {
+                return outcome;
+            }
+            let now = self.sums().0;
+            if now == before {
+                return Err(io_error("send to the object store", io::ErrorKind::TimedOut.into()));
+            }
+            before = now;
+        }
+    }
+
     /// The body's own failure, if that is why sending failed.
     pub fn blame(&self, error: ObjectError) -> ObjectError {
         let failure = self.0.lock().expect("nobody panics while holding it").failure.take();

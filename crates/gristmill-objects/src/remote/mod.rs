@@ -73,7 +73,12 @@ impl RemoteStore {
         let endpoint = Arc::new(Endpoint::parse(endpoint)?);
         // reqwest wants a TLS provider even for plain HTTP. Another one may be there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        if endpoint.is_plain() {
+            // A minimal machine has no certificates; without TLS none are needed.
+            client = client.tls_certs_only([]);
+        }
+        let client = client
             .no_proxy()
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
@@ -164,7 +169,7 @@ impl RemoteStore {
         if let Some(md5) = options.content_md5 {
             request = request.content_md5(md5);
         }
-        let response = self.send(request).await.map_err(|error| sent.blame(error))?;
+        let response = sent.watch(self.send(request)).await.map_err(|error| sent.blame(error))?;
         let response = answer::check(response, bucket, key).await?;
         let (size, crc64) = sent.sums();
         let mut info = object_info(key, response.headers(), size);

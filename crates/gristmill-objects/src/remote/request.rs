@@ -71,6 +71,11 @@ impl Endpoint {
         Ok(Self { scheme: url.scheme().to_owned(), host, port, path_style })
     }
 
+    /// Whether requests go out without TLS.
+    pub fn is_plain(&self) -> bool {
+        self.scheme == "http"
+    }
+
     fn url(&self, bucket: &str, key: &str, query: &[(&str, String)]) -> Result<Url, ObjectError> {
         let Self { scheme, host, port, path_style } = self;
         let key_text = encoded(key);
