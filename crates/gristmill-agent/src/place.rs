@@ -14,7 +14,7 @@
 //! lies in the private layer of the root or of the input it was written into.
 
 use anyhow::Context;
-use gristmill_runtime::{Identity, MountKind, SandboxMount, SandboxSpec};
+use gristmill_runtime::{Identity, MountKind, SandboxMount};
 use gristmill_wire::agent::Mapping;
 use std::{
     fs, io,
@@ -107,26 +107,6 @@ pub fn is_directory(output: &Mapping) -> bool {
     output.remote.ends_with('/') || output.local.ends_with('/')
 }
 
-/// Where a path of the sandbox lies on this machine: the directory that is the agent's own, and
-/// the rest of the path, which the program may have filled with links and must be resolved with
-/// care.
-pub fn locate(sandbox: &SandboxSpec, local: &str) -> (PathBuf, PathBuf) {
-    let holding = sandbox.mounts.iter().enumerate().filter_map(|(number, mount)| {
-        let rest = local.trim_end_matches('/').strip_prefix(mount.target.trim_end_matches('/'))?;
-        let rest = if rest.is_empty() { rest } else { rest.strip_prefix('/')? };
-        let top = match &mount.kind {
-            MountKind::Bind { source, .. } => source.clone(),
-            MountKind::Overlay { .. } => sandbox.scratch.join(format!("mount{number}.upper")),
-            MountKind::Tmpfs { .. } => return None,
-        };
-        Some((top, PathBuf::from(rest)))
-    });
-    let nearest = holding.min_by_key(|(_, rest)| rest.as_os_str().len());
-    nearest.unwrap_or_else(|| {
-        (sandbox.scratch.join("root.upper"), PathBuf::from(local.trim_matches('/')))
-    })
-}
-
 impl Drop for RunDirectory {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.top) {
@@ -169,18 +149,6 @@ mod tests {
         Mapping { local: local.into(), remote: remote.into() }
     }
 
-    fn sandbox(run: &RunDirectory, mounts: Vec<SandboxMount>) -> SandboxSpec {
-        SandboxSpec {
-            id: "7".into(),
-            root: gristmill_runtime::Root::Host,
-            scratch: run.scratch(),
-            mounts,
-            masked: vec![],
-            host_name: "h".into(),
-            limits: gristmill_runtime::Limits::default(),
-        }
-    }
-
     #[test]
     fn output_directories_are_bound_and_files_share_a_missing_parent() {
         let (_worker, run) = made();
@@ -192,36 +160,19 @@ mod tests {
         let mounts = run.output_mounts(&outputs, &[]).expect("made");
         let targets: Vec<_> = mounts.iter().map(|mount| mount.target.clone()).collect();
         assert_eq!(targets, ["/no/such/output/", "/no/such/files"]);
-        let sandbox = sandbox(&run, mounts);
-        let outputs = run.top.join("outputs");
-        assert_eq!(locate(&sandbox, "/no/such/output/"), (outputs.join("0"), PathBuf::new()));
-        assert_eq!(locate(&sandbox, "/no/such/files/b.txt"), (outputs.join("1"), "b.txt".into()));
+        let MountKind::Bind { source, read_only: false } = &mounts[1].kind else {
+            panic!("outputs are bound for writing")
+        };
+        assert!(source.is_dir());
     }
 
     #[test]
-    fn a_file_whose_parent_exists_is_looked_for_in_the_private_layer() {
+    fn what_is_written_into_existing_places_needs_no_mount() {
         let (_worker, run) = made();
-        let mounts =
-            run.output_mounts(&[mapping("/etc/x.txt", "oss://bkt/x.txt")], &[]).expect("made");
-        assert!(mounts.is_empty());
-        let found = locate(&sandbox(&run, mounts), "/etc/x.txt");
-        assert_eq!(found, (run.scratch().join("root.upper"), "etc/x.txt".into()));
-    }
-
-    #[test]
-    fn an_output_that_is_also_an_input_lies_in_its_layer() {
-        let (_worker, run) = made();
-        let both = [mapping("/home/data/", "oss://bkt/data/")];
-        assert!(run.output_mounts(&both, &both).expect("made").is_empty());
-        let overlay = MountKind::Overlay { lower: "/lower".into() };
-        let sandbox =
-            sandbox(&run, vec![SandboxMount { target: "/home/data/".into(), kind: overlay }]);
-        assert_eq!(
-            locate(&sandbox, "/home/data"),
-            (run.scratch().join("mount0.upper"), PathBuf::new())
-        );
-        let beside = locate(&sandbox, "/home/database");
-        assert_eq!(beside.0, run.scratch().join("root.upper"));
+        let file = [mapping("/etc/x.txt", "oss://bkt/x.txt")];
+        assert!(run.output_mounts(&file, &[]).expect("made").is_empty());
+        let input_too = [mapping("/home/data/", "oss://bkt/data/")];
+        assert!(run.output_mounts(&input_too, &input_too).expect("made").is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a run leaves: standard streams, logs, outputs, and words for a person.
 
 use crate::{
-    place::{RunDirectory, is_directory, locate},
+    place::{RunDirectory, is_directory},
     trouble::Trouble,
 };
 use gristmill_model::{Cause, OssPath};
@@ -10,7 +10,7 @@ use gristmill_mounts::{
     remote::Remote,
     upload::{Destination, PartSizes, UploadReport, Uploader},
 };
-use gristmill_runtime::SandboxSpec;
+use gristmill_runtime::{Layout, Located, SandboxSpec};
 use gristmill_wire::agent::{Mapping, Task};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use std::{
@@ -51,6 +51,8 @@ pub struct Uploads<'a> {
     pub directory: &'a RunDirectory,
     /// What its program saw.
     pub sandbox: &'a SandboxSpec,
+    /// Where what it wrote lies.
+    pub layout: &'a Layout,
     /// The store.
     pub remote: Remote,
 }
@@ -114,8 +116,12 @@ impl Uploads<'_> {
 
     async fn log(&self, uploader: &Uploader, local: &str, prefix: &str) -> UploadReport {
         let base = local.trim_end_matches('/').rsplit('/').next().unwrap_or(local);
-        let (top, rest) = locate(self.sandbox, local);
-        self.log_file(uploader, (&top, &rest), prefix, base).await
+        match self.layout.locate(self.sandbox, local) {
+            Some(Located { directory, rest }) => {
+                self.log_file(uploader, (&directory, &rest), prefix, base).await
+            }
+            None => unseen(local),
+        }
     }
 
     /// `<directory><base name>.<job>.<task>.<instance>` (`reference/api.md` 14.3).
@@ -139,7 +145,11 @@ impl Uploads<'_> {
             Ok(destination) => destination,
             Err(error) => return failed(format!("{}: {error}", output.remote)),
         };
-        let (top, rest) = locate(self.sandbox, &output.local);
+        let Some(Located { directory: top, rest }) =
+            self.layout.locate(self.sandbox, &output.local)
+        else {
+            return unseen(&output.local);
+        };
         if !is_directory(output) {
             return one(uploader, (&top, &rest), &destination).await;
         }
@@ -183,6 +193,11 @@ fn utf8() -> Locale {
 fn directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(open(path, flags, Mode::empty())?)
+}
+
+/// A place whose content nobody outside the sandbox sees, such as `/proc` or memory.
+fn unseen(local: &str) -> UploadReport {
+    failed(format!("{local}: what is written there cannot be kept on this machine"))
 }
 
 fn failed(failure: String) -> UploadReport {

@@ -21,8 +21,8 @@ use crate::{
 use gristmill_model::Cause;
 use gristmill_mounts::remote::{Patience, Remote};
 use gristmill_runtime::{
-    Exit, Identity, Limits, MountKind, Node, NodeReport, ProgramSpec, Root, RunEvent, RunHandle,
-    SandboxMount, SandboxSpec, Spawner, Stage, StartFailure, command,
+    Exit, Identity, Layout, Limits, MountKind, Node, NodeReport, ProgramSpec, Root, RunEvent,
+    RunHandle, SandboxMount, SandboxSpec, Spawner, Stage, StartFailure, command,
 };
 use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Task};
 use std::{
@@ -55,6 +55,8 @@ pub struct Place {
     /// The runs it holds.
     pub runs: Runs,
     spawner: Spawner,
+    /// Where what programs wrote lies.
+    layout: Layout,
     /// Who owns what programs may write.
     pub(crate) owner: Identity,
     /// Whether inputs can be mounted.
@@ -74,10 +76,10 @@ impl Place {
         machine: &NodeReport,
         mounter: PathBuf,
     ) -> io::Result<Self> {
-        let (owner, fuse) = (node.owner(), machine.fuse);
+        let (layout, owner, fuse) = (node.layout().clone(), node.owner(), machine.fuse);
         let (runs, oss_endpoint, spawner) = (Runs::default(), RwLock::default(), node.start()?);
         let broken = Notify::new();
-        Ok(Self { config, runs, spawner, owner, fuse, mounter, oss_endpoint, broken })
+        Ok(Self { config, runs, spawner, layout, owner, fuse, mounter, oss_endpoint, broken })
     }
 
     /// The server said where the object store is.
@@ -161,6 +163,7 @@ impl Place {
             instance: run.instance,
             directory: &directory,
             sandbox: &sandbox,
+            layout: &self.layout,
             remote,
         };
         let kept = uploads.upload(cancelled, notes).await;
