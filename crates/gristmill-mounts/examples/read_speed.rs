@@ -55,8 +55,8 @@ fn main() {
         println!("  {} MiB fetched", fetched());
         report("mount, 1 GiB again", LARGE, || sequential(&large));
         println!("  {} MiB fetched", fetched());
-        report("5,000 x 16 KiB", SMALL_COUNT * 16 << 10, || small(place.path(), 1));
-        report("5,000 x 16 KiB, 16 threads", SMALL_COUNT * 16 << 10, || small(place.path(), 16));
+        report("5,000 x 16 KiB", SMALL_COUNT * (16 << 10), || small(place.path(), 1));
+        report("5,000 x 16 KiB, 16 threads", SMALL_COUNT * (16 << 10), || small(place.path(), 16));
         println!("  {} MiB fetched", fetched());
         report("random 4 KiB reads", RANDOM_COUNT as usize * 4096, || {
             random(&place.path().join("0/random"))

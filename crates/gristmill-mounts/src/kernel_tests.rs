@@ -14,9 +14,12 @@ use std::{
     ffi::{CString, OsStr},
     fs::{self, File},
     io::{self, Read},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{FileExt, MetadataExt},
+    os::{
+        fd::AsFd,
+        unix::{
+            ffi::OsStrExt,
+            fs::{FileExt, MetadataExt},
+        },
     },
     path::{Path, PathBuf},
     process::Command,
@@ -480,6 +483,11 @@ fn an_overlay_above_takes_changes_and_the_store_sees_none() {
             let keys = scene.runtime.block_on(scene.store.keys());
             assert_eq!(keys, ["in/dir/drop", "in/dir/edit", "in/dir/keep", "single"]);
             unmount(&merged, UnmountFlags::empty()).expect("free");
+            let upper = File::open(at("scratch/upper")).expect("opens");
+            let changes = crate::overlay::changes(upper.as_fd());
+            drop(upper);
+            assert_eq!(changes.files, 3);
+            assert_eq!(changes.examples, ["dir/drop", "dir/edit", "dir/new"].map(PathBuf::from));
             unmount(at("scratch"), UnmountFlags::empty()).expect("free");
         },
     );

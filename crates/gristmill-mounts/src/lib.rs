@@ -4,6 +4,7 @@
 //! names -> table -> tree        what a listing of keys looks like as directories
 //! pattern -> reader -> segment  what a read means, and the ranges that answer it
 //! fuse -> mounter -> process    the kernel's questions, in a process of their own
+//! overlay                       what a program changed above an input
 //! fallback                      the same tree downloaded, where the kernel cannot mount
 //! walk -> upload -> send        what a program left behind, into the store
 //! remote -> download            the store, asked with patience
@@ -26,6 +27,7 @@ pub mod kernel;
 mod kernel_tests;
 pub mod mounter;
 pub mod names;
+pub mod overlay;
 pub mod pattern;
 pub mod process;
 pub mod reader;

@@ -22,7 +22,7 @@ use crate::{
 use futures::{FutureExt, future::BoxFuture};
 use gristmill_model::{InstanceNo, JobId, TaskName};
 use gristmill_objects::ObjectError;
-use rustix::fs::OFlags;
+use rustix::{fs::OFlags, io::Errno};
 use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
@@ -188,14 +188,7 @@ impl Uploader {
             to: Arc::new(Destination { bucket: bucket.to_owned(), ..Destination::default() }),
         };
         let mut report = UploadReport::default();
-        match run.file(relative, key.to_owned()).await {
-            Outcome { result: Err(FileError::Open { source }), .. }
-                if source.kind() == io::ErrorKind::NotFound =>
-            {
-                report.skip(path, "the file does not exist");
-            }
-            outcome => outcome.enter(&mut report),
-        }
+        run.file(relative, key.to_owned()).await.enter(&mut report);
         report
     }
 }
@@ -234,7 +227,10 @@ impl Outcome {
                     report.warn(&self.path, "the file changed while it was uploaded");
                 }
             }
-            Err(error) => report.fail(&self.key, &error),
+            Err(error) => match why_nothing_to_upload(&error) {
+                Some(why) => report.skip(&self.path, why),
+                None => report.fail(&self.key, &error),
+            },
         }
     }
 
@@ -251,6 +247,19 @@ impl Outcome {
             ),
             Ok(_) | Err(_) => false,
         }
+    }
+}
+
+/// Why there is no file to upload, when that is the program's doing and no fault.
+fn why_nothing_to_upload(error: &FileError) -> Option<&'static str> {
+    let FileError::Open { source } = error else { return None };
+    match Errno::from_io_error(source) {
+        Some(Errno::NOENT | Errno::NOTDIR) => Some("the file does not exist"),
+        Some(Errno::XDEV) => Some("the link leads out of the directory"),
+        Some(Errno::LOOP) => Some("the link leads in a circle"),
+        Some(Errno::NXIO) => Some("not a regular file"), // a socket
+        Some(_) => None,
+        None => (source.kind() == io::ErrorKind::InvalidInput).then_some("not a regular file"),
     }
 }
 
@@ -471,7 +480,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_single_file_that_is_missing_is_a_warning() {
+    async fn a_single_file_that_is_not_there_is_a_warning() {
         let (store, local) = (FaultyStore::new(), tempfile::tempdir().expect("a directory"));
         fs::write(local.path().join("result"), "42").expect("written");
         let uploader = uploader(&store);
@@ -479,8 +488,19 @@ mod tests {
             uploader.file(directory(local.path()), Path::new("result"), BUCKET, "r/one").await;
         report
             .add(uploader.file(directory(local.path()), Path::new("none"), BUCKET, "r/two").await);
-        assert_eq!((report.files, report.bytes, report.failed, report.skipped), (1, 2, 0, 1));
-        assert_eq!(report.warnings, ["none: the file does not exist"]);
+        symlink("/etc/shadow", local.path().join("shadow")).expect("linked");
+        fs::create_dir(local.path().join("directory")).expect("made");
+        for name in ["shadow", "directory"] {
+            report
+                .add(uploader.file(directory(local.path()), Path::new(name), BUCKET, "r/x").await);
+        }
+        assert_eq!((report.files, report.bytes, report.failed, report.skipped), (1, 2, 0, 3));
+        let expected = [
+            "none: the file does not exist",
+            "shadow: the link leads out of the directory",
+            "directory: not a regular file",
+        ];
+        assert_eq!(report.warnings, expected);
         assert_eq!(store.keys().await, ["r/one"]);
     }
 
