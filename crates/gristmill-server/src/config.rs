@@ -98,14 +98,13 @@ pub struct LocalConfig {
     pub slots: u32,
     /// First host user of sandboxes when the server is root; each machine takes one.
     pub sandbox_uid_first: u32,
-    /// Whether a machine's memory is limited to what its type says. Off by default on a laptop:
-    /// a type's memory may be more than there is, or less than a program needs.
-    pub limit_memory: bool,
+    /// Whether a program's memory and processors are limited to what its machine's type says.
+    pub limit_usage: bool,
 }
 
 impl Default for LocalConfig {
     fn default() -> Self {
-        Self { workers_max: 0, slots: 1, sandbox_uid_first: 1_870_000_000, limit_memory: true }
+        Self { workers_max: 0, slots: 1, sandbox_uid_first: 1_870_000_000, limit_usage: true }
     }
 }
 

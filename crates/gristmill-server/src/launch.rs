@@ -16,6 +16,8 @@ pub struct Launch {
     pub config: RegionConfig,
     /// What machines of each type have.
     pub catalogue: Catalogue,
+    /// Processors of this host.
+    pub processors: u32,
     /// Whether the server is root, so that sandboxes get users of their own.
     pub privileged: bool,
     /// Paths that programs must not see.
@@ -40,8 +42,11 @@ impl Launch {
         let name = instance_type.as_ref().unwrap_or(&self.catalogue.default);
         let shape = self.catalogue.find(name);
         let memory_gb = shape.map_or(0, |shape| shape.memory_gb);
+        // A bound that is not below what the host has would cost every start and bind nothing.
+        let cores = shape.map_or(0, |shape| shape.cpu_cores);
+        let cpu_millis = if cores < self.processors { cores * 1_000 } else { 0 };
         let spread = u32::try_from(worker.0 % SANDBOX_USERS).expect("below 100,000,000");
-        let limited = self.config.local.limit_memory;
+        let limited = self.config.local.limit_usage;
         let config = AgentConfig {
             worker: worker.to_string(),
             generation: generation.0,
@@ -59,7 +64,7 @@ impl Launch {
             },
             orphan_seconds_max: self.config.patience.worker_orphan_max.0,
             memory_bytes: if limited { u64::from(memory_gb) << 30 } else { 0 },
-            cpu_millis: 0,
+            cpu_millis: if limited { cpu_millis } else { 0 },
         };
         let config_json = serde_json::to_vec(&config).expect("a configuration is plain data");
         AgentLaunch { program: self.program.clone(), config_json }

@@ -145,6 +145,7 @@ impl Region {
             masked: vec![config.data_dir.clone()],
             config: config.clone(),
             catalogue: catalogue.clone(),
+            processors: processors(),
             privileged: nix::unistd::geteuid().is_root(),
         };
         let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone());
@@ -212,14 +213,18 @@ fn key_ring(secrets: &RegionSecrets, account: AccountId) -> KeyRing {
     KeyRing::new(secrets.region_secret, BTreeMap::from([(secrets.root_key_id.clone(), key)]))
 }
 
-fn provider(config: &RegionConfig) -> Result<Arc<dyn Provider>, RegionError> {
+fn processors() -> u32 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(processors).unwrap_or(u32::MAX)
+}
+
+fn provider(config: &RegionConfig) -> Result<Arc<dyn Provider>, RegionError> {
     let logging = ["GRISTMILL_LOG", "GRISTMILL_LOG_FORMAT"];
     let env =
         logging.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
     let options = gristmill_provider::LocalConfig {
         directory: config.data_dir.join("workers"),
-        workers_max: config.local.workers_max(u32::try_from(processors).unwrap_or(u32::MAX)),
+        workers_max: config.local.workers_max(processors()),
         stop_grace: STOP_PATIENCE,
         env: env.collect(),
     };
