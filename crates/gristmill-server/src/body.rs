@@ -129,7 +129,8 @@ mod tests {
     async fn a_client_that_falls_silent_or_goes_away_is_refused() {
         let silent = stream::pending::<io::Result<Bytes>>();
         assert!(code(Body::from_stream(silent), 10).await.contains("did not go on for 60 s"));
-        let gone = stream::iter([Ok(Bytes::from("a")), Err(io::ErrorKind::ConnectionReset.into())]);
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let gone = stream::iter([Ok(Bytes::from("a")), Err(reset)]);
         assert!(code(Body::from_stream(gone), 10).await.contains("is incomplete"));
     }
 
