@@ -6,6 +6,7 @@
 //!
 //! Start at [`Task::run`].
 
+mod bench;
 mod checks;
 mod demo;
 mod house;
@@ -48,6 +49,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measures Gristmill beside what it stands on, as ratios.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Runs simulated regions, one per seed.
     Sim(sim::Sim),
     /// Prints the states of a job and what leads from one to the next.
@@ -63,6 +67,7 @@ impl Task {
             Self::Ci => test::run(&house, test::Extent::Ci),
             Self::Tidy => tidy::run(&house),
             Self::Demo { arguments } => demo::run(&house, &arguments),
+            Self::Bench(bench) => bench.run(&house),
             Self::Sim(sim) => Ok(sim.run()),
             Self::States => {
                 print!("{}", states::job_states());

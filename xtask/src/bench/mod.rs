@@ -1,0 +1,87 @@
+//! Measures Gristmill beside what it stands on: `cargo xtask bench short` and `bench read`.
+//!
+//! Figures of different runs are never compared, only figures of the same run: each round runs
+//! the floor, then Gristmill, and the result is the median of the ratios of the rounds. Everything
+//! measured goes to `docs/bench/<name>.json`; what it means stands in `docs/benchmarks.md`.
+//!
+//! On a machine with other work, run it as `chrt --rr 1 cargo xtask bench ...`: the floor and
+//! Gristmill then both go before that work. The scheduling class is part of the raw data.
+
+mod floor;
+mod machine;
+mod processor;
+mod read;
+mod region;
+mod short;
+mod sums;
+
+use crate::{house::House, shell};
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+/// Which measurement.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Bench {
+    /// Very short instances, beside a bare spawn loop and one with the same namespaces.
+    Short(short::Short),
+    /// Reading an object through a mount, beside the store's own HTTP and a local file.
+    Read(read::Read),
+}
+
+/// What all measurements take.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Use the programs in this directory instead of building them.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Write the raw data here.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Bench {
+    /// Measures, prints a table and writes the raw data.
+    pub fn run(&self, house: &House) -> Result<ExitCode> {
+        match self {
+            Self::Short(short) => short.run(house),
+            Self::Read(read) => read.run(house),
+        }
+    }
+}
+
+impl Common {
+    /// Where the programs are; built, unless told otherwise.
+    fn programs(&self, house: &House) -> Result<PathBuf> {
+        if let Some(directory) = &self.programs {
+            return Ok(directory.clone());
+        }
+        for what in
+            [["gristmill", "--bins"].as_slice(), &["gristmill-runtime", "--example", "spawn_floor"]]
+        {
+            let mut build = Command::new("cargo");
+            build.args(["build", "--release", "--package"]).args(what).current_dir(&house.root);
+            ensure!(shell::succeeds(&mut build)?, "the programs do not build");
+        }
+        Ok(house.target.join("release"))
+    }
+
+    /// Keeps the raw data.
+    fn keep(&self, house: &House, name: &str, data: &impl Serialize) -> Result<()> {
+        let usual = || house.root.join("docs/bench").join(format!("{name}.json"));
+        let file = self.json.clone().unwrap_or_else(usual);
+        let directory = file.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(directory)
+            .with_context(|| format!("could not make {}", directory.display()))?;
+        let mut text = serde_json::to_string_pretty(data)?;
+        text.push('\n');
+        fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
+        println!("raw data: {}", file.display());
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Processor time and memory of a tree of processes, from `/proc`.
+//!
+//! A process that ended and was collected is counted by whoever collected it. This process makes
+//! itself the collector of orphans, so that agents, which outlive whoever started them, stay in
+//! the tree. What the kernel does in threads of its own, such as taking down namespaces, is in
+//! nobody's books.
+
+use super::machine::{field, kib};
+use anyhow::{Context, Result};
+use std::{collections::BTreeMap, fs};
+
+/// The unit of times in `/proc`: a hundredth of a second, whatever the kernel's own tick is.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// One process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Process {
+    parent: i32,
+    name: String,
+    /// On the processor, itself and everything it collected.
+    ticks: u64,
+}
+
+/// Keeps orphans of our children in our tree.
+pub fn adopt_orphans() -> Result<()> {
+    let me = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(me))
+        .context("could not become the collector of orphans")
+}
+
+/// Processor seconds of everything below this process but not itself, by program name.
+pub fn of_children() -> Result<BTreeMap<String, f64>> {
+    let all = table()?;
+    let me = i32::try_from(std::process::id())?;
+    let mut sums = BTreeMap::new();
+    for (pid, process) in &all {
+        if *pid != me && is_below(&all, *pid, me) {
+            *sums.entry(process.name.clone()).or_insert(0.0) +=
+                process.ticks as f64 / TICKS_PER_SECOND;
+        }
+    }
+    Ok(sums)
+}
+
+/// The most memory a process ever had in use, MiB.
+pub fn memory_peak_mib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(kib(&field(&status, "VmHWM")) as f64 / 1024.0)
+}
+
+/// Processor seconds of one process and what it collected.
+pub fn of_process(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let process = parse(&stat).context("a process without fields")?;
+    Ok(process.ticks as f64 / TICKS_PER_SECOND)
+}
+
+fn table() -> Result<BTreeMap<i32, Process>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A process may end while we look.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        all.extend(parse(&stat).map(|process| (pid, process)));
+    }
+    Ok(all)
+}
+
+fn parse(stat: &str) -> Option<Process> {
+    let (before, rest) = stat.rsplit_once(") ")?;
+    let (_, name) = before.split_once('(')?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    // Fields 14 to 17: user and system time, then the same of collected children.
+    let ticks = (14..=17).map(number).sum::<Option<u64>>()?;
+    Some(Process { parent: fields.get(1)?.parse().ok()?, name: name.to_owned(), ticks })
+}
+
+fn is_below(all: &BTreeMap<i32, Process>, mut pid: i32, top: i32) -> bool {
+    // A table read while processes come and go could hold a circle.
+    for _ in 0..all.len() {
+        match all.get(&pid) {
+            Some(process) if process.parent == top => return true,
+            Some(process) => pid = process.parent,
+            None => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_name_may_hold_brackets_and_spaces() {
+        let process =
+            parse("7 (a) b) S 3 7 7 0 -1 4194304 1 2 3 4 10 20 30 40 20 0").expect("legal");
+        assert_eq!(process, Process { parent: 3, name: "a) b".into(), ticks: 100 });
+    }
+
+    #[test]
+    fn a_child_is_in_the_tree_while_it_lives() {
+        let mut child = Command::new("sleep").arg("600").spawn().expect("sleep starts");
+        let seen = of_children().map(|sums| sums.contains_key("sleep"));
+        let memory = memory_peak_mib(child.id()).map(|mib| mib > 0.0);
+        child.kill().expect("it lives");
+        child.wait().expect("it ended");
+        assert!(seen.expect("/proc can be read"));
+        assert!(memory.expect("/proc can be read"));
+    }
+}

@@ -1,0 +1,156 @@
+//! A throw-away region: `gristmill serve` on free ports with a directory that is removed, driven by
+//! the same client code as `bcs`.
+
+use anyhow::{Context, Result, bail, ensure};
+use gristmill_cli::{
+    client::{Client, Credentials, Endpoints},
+    oss_path::OssPath,
+    store::Store,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use std::{
+    fs::{self, File},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The bucket every region has.
+pub const BUCKET: &str = "gristmill";
+/// How long a region may take to be ready, and a cluster to have its machines.
+const READY_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether something has become true.
+const LOOK: Duration = Duration::from_millis(5);
+/// The region's key; the region is reachable from this machine only, and gone in a minute.
+const KEY: (&str, &str) = ("benchkeyid", "benchkeysecret");
+
+/// A running region. Stopped and removed when dropped.
+pub struct Region {
+    process: Child,
+    directory: TempDir,
+    /// The signed client.
+    pub client: Client,
+    /// Its object store.
+    pub store: Store,
+    /// Where the object store answers.
+    pub oss: SocketAddr,
+}
+
+impl Region {
+    /// Starts `gristmill serve` and waits until it answers.
+    pub async fn start(program: &Path) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("gristmill-bench-").tempdir()?;
+        let [api, oss, mns] = free_ports()?;
+        let log = File::create(directory.path().join("serve.log"))?;
+        let process = Command::new(program)
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(directory.path().join("data"))
+            .args(["--listen", &api.to_string(), "--oss-listen", &oss.to_string()])
+            .args(["--mns-listen", &mns.to_string()])
+            .env("GRISTMILL_ROOT_ACCESS_KEY_ID", KEY.0)
+            .env("GRISTMILL_ROOT_ACCESS_KEY_SECRET", KEY.1)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("could not start {}", program.display()))?;
+        let endpoints = Endpoints {
+            batchcompute_url: format!("http://{api}"),
+            oss_url: format!("http://{oss}"),
+            region: "cn-local".to_owned(),
+        };
+        let store = Store::remote(&endpoints.oss_url, credentials(), clock)?;
+        let client = Client::new(endpoints, credentials());
+        let mut region = Self { process, directory, client, store, oss };
+        region.wait_until_it_answers().await?;
+        Ok(region)
+    }
+
+    /// A directory of the region that goes with it.
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// The server's process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// A fixed cluster of so many machines, all of them there.
+    pub async fn cluster(&self, machines: u32) -> Result<String> {
+        let description = json!({
+            "Name": "bench",
+            "ImageId": "img-ubuntu",
+            "Groups": {"all": {"DesiredVMCount": machines}},
+        });
+        let id = self.client.create_cluster(&description).await?;
+        let started = Instant::now();
+        loop {
+            let machines_now = self.client.list_machines(&id, "all").await?;
+            let running = machines_now.iter().filter(|machine| machine.state == "Running").count();
+            if running == machines as usize {
+                return Ok(id);
+            }
+            ensure!(
+                started.elapsed() < READY_MAX,
+                "the cluster has {running} of {machines} machines"
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How many objects there are below a prefix of the region's bucket.
+    pub async fn objects_below(&self, prefix: &str) -> Result<usize> {
+        let path = OssPath { bucket: BUCKET.to_owned(), key: prefix.to_owned() };
+        Ok(self.store.all(&path, None).await?.objects.len())
+    }
+
+    async fn wait_until_it_answers(&mut self) -> Result<()> {
+        let started = Instant::now();
+        while let Err(error) = self.client.ping().await {
+            if let Some(status) = self.process.try_wait()? {
+                bail!("the region ended with {status}: {}", self.last_words());
+            }
+            ensure!(started.elapsed() < READY_MAX, "the region does not answer: {error}");
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.directory.path().join("serve.log")).unwrap_or_default();
+        log.lines().rev().take(5).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.process.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM); // it may have ended
+        }
+        let _ = self.process.wait(); // nothing can be done about a region that cannot be awaited
+    }
+}
+
+/// The key of a region, for signing.
+pub fn credentials() -> Credentials {
+    Credentials { access_key_id: KEY.0.to_owned(), secret: KEY.1.to_owned(), token: None }
+}
+
+/// The real time.
+pub fn clock() -> gristmill_model::Timestamp {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    gristmill_model::Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Addresses that were free a moment ago.
+fn free_ports() -> Result<[SocketAddr; 3]> {
+    let open = || TcpListener::bind(("127.0.0.1", 0));
+    let listeners = [open()?, open()?, open()?];
+    let [a, b, c] = &listeners;
+    Ok([a.local_addr()?, b.local_addr()?, c.local_addr()?])
+}
