@@ -20,6 +20,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use gristmill_model::AccountId;
+use rusqlite::Connection;
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
@@ -40,16 +41,32 @@ impl DiskStore {
         keys: Vec<String>,
     ) -> Result<(), ObjectError> {
         let bucket = bucket.to_owned();
-        self.writer
-            .write(move |conn| {
-                let bucket = rows::bucket_id(conn, &bucket)?;
-                let mut garbage = vec![];
-                for key in keys {
-                    garbage.extend(rows::delete_object(conn, bucket, &key)?);
-                }
-                Ok(Change { value: (), keep: vec![], garbage })
-            })
-            .await
+        self.shrink(move |conn| {
+            let bucket = rows::bucket_id(conn, &bucket)?;
+            let mut garbage = vec![];
+            for key in &keys {
+                garbage.extend(rows::delete_object(conn, bucket, key)?);
+            }
+            Ok(garbage)
+        })
+        .await
+    }
+
+    /// Commits a change that only removes and answers the files nobody needs any more. On a full
+    /// disk the first attempt makes room for the second.
+    pub(super) async fn shrink(
+        &self,
+        work: impl Fn(&Connection) -> Result<Vec<u64>, ObjectError> + Clone + Send + 'static,
+    ) -> Result<(), ObjectError> {
+        let attempt = || {
+            let work = work.clone();
+            self.writer
+                .write(move |conn| Ok(Change { value: (), keep: vec![], garbage: work(conn)? }))
+        };
+        match attempt().await {
+            Err(ObjectError::Full) => attempt().await,
+            outcome => outcome,
+        }
     }
 
     /// Looks up an object with its inline bytes and holds its files.
@@ -251,6 +268,7 @@ impl LocalStore for DiskStore {
         options: CopyOptions,
     ) -> Result<ObjectInfo, ObjectError> {
         check_key(key)?;
+        self.admit().await?;
         let (object, bytes, pinned) = self.pinned(source).await?;
         let mut info =
             ObjectInfo { key: key.to_owned(), last_modified: (self.clock)(), ..object.info };

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/lock          held while the store is open
+//! DIR/reserve       space to empty a full disk with
 //! DIR/objects.db    buckets, objects, uploads, and the bytes of small objects
 //! DIR/data/*/*      one file per larger object or part, named by a number used once
 //! ```
@@ -21,6 +22,7 @@
 mod body;
 mod files;
 mod local;
+mod reserve;
 mod rows;
 mod schema;
 mod uploads;
@@ -34,6 +36,7 @@ use crate::{
 use async_trait::async_trait;
 use body::{INLINE_MAX, Staged, blocking};
 use files::{Files, NewFile};
+use reserve::Reserve;
 use rows::{Content, Piece};
 use rusqlite::Connection;
 use std::{
@@ -59,6 +62,7 @@ pub struct DiskStore {
     files: Arc<Files>,
     readers: Arc<Readers>,
     writer: Writer,
+    reserve: Arc<Reserve>,
     appends: Vec<tokio::sync::Mutex<()>>,
 }
 
@@ -80,9 +84,10 @@ impl DiskStore {
         let files = Files::new(&directory.join("data"), opening)?;
         let readers = Arc::new(Readers::new(database));
         sweep_in_background(files.clone(), readers.clone())?;
-        let writer = Writer::start(conn, files.clone(), lock)?;
+        let reserve = Arc::new(Reserve::keep(directory));
+        let writer = Writer::start(conn, files.clone(), reserve.clone(), lock)?;
         let appends = (0..APPEND_LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
-        Ok(Self { clock, files, readers, writer, appends })
+        Ok(Self { clock, files, readers, writer, reserve, appends })
     }
 
     async fn read<T: Send + 'static>(
@@ -94,8 +99,18 @@ impl DiskStore {
         blocking(move || readers.with(work)).await
     }
 
+    /// Lets the store grow, unless the disk is full.
+    async fn admit(&self) -> Result<(), ObjectError> {
+        if !self.reserve.is_spent() {
+            return Ok(());
+        }
+        let reserve = self.reserve.clone();
+        blocking(move || reserve.admit()).await
+    }
+
     /// Refuses early what the commit would refuse after the body arrived.
     async fn check_bucket(&self, bucket: &str) -> Result<(), ObjectError> {
+        self.admit().await?;
         let bucket = bucket.to_owned();
         self.read(move |conn| rows::bucket_id(conn, &bucket).map(drop)).await
     }
@@ -266,6 +281,7 @@ impl ObjectStore for DiskStore {
         options: PutOptions,
     ) -> Result<String, ObjectError> {
         check_key(key)?;
+        self.admit().await?;
         let (bucket, initiated) = (bucket.to_owned(), (self.clock)());
         let id = format!("{:016X}{:016X}", self.files.mint(), initiated.0);
         let info = UploadInfo { key: key.to_owned(), upload: id.clone(), initiated };
@@ -289,6 +305,7 @@ impl ObjectStore for DiskStore {
         body: ByteStream,
     ) -> Result<ObjectInfo, ObjectError> {
         check_part_number(number)?;
+        self.admit().await?;
         let (bucket, name) = (bucket.to_owned(), key.to_owned());
         let upload = upload.to_owned();
         let find = move |conn: &Connection| {
@@ -362,15 +379,13 @@ impl ObjectStore for DiskStore {
 
     async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<(), ObjectError> {
         let (bucket, key, id) = (bucket.to_owned(), key.to_owned(), upload.to_owned());
-        self.writer
-            .write(move |conn| {
-                let bucket = rows::bucket_id(conn, &bucket)?;
-                uploads::upload(conn, bucket, &key, &id)?;
-                let contents = uploads::take_upload(conn, bucket, &key, &id)?;
-                let garbage = contents.values().flat_map(Content::files).collect();
-                Ok(Change { value: (), keep: vec![], garbage })
-            })
-            .await
+        self.shrink(move |conn| {
+            let bucket = rows::bucket_id(conn, &bucket)?;
+            uploads::upload(conn, bucket, &key, &id)?;
+            let contents = uploads::take_upload(conn, bucket, &key, &id)?;
+            Ok(contents.values().flat_map(Content::files).collect())
+        })
+        .await
     }
 }
 
@@ -410,7 +425,10 @@ mod tests {
             let there = store.head("bucket", &format!("key-{n}")).await.is_ok();
             assert_eq!(there, outcome.is_ok(), "key-{n} is what its put was told");
         }
+        assert!(!directory.path().join("reserve").exists(), "the reserve is given up");
+        store.delete("bucket", "first").await.expect("removing goes on");
         set_pages_max(&store, "1000000").await;
         put("after".into()).await.expect("puts again");
+        assert!(directory.path().join("reserve").exists(), "the reserve is back");
     }
 }

@@ -9,6 +9,7 @@
 
 use super::{
     files::{Files, NewFile},
+    reserve::Reserve,
     rows::sql_error,
 };
 use crate::{ObjectError, rules::io_error};
@@ -52,6 +53,8 @@ pub(super) struct Writer {
 trait Job: Send {
     /// Carries it out; `false` when it was refused and must be undone.
     fn run(&mut self, conn: &Connection) -> bool;
+    /// Whether it failed for want of space.
+    fn found_disk_full(&self) -> bool;
     /// The new files of it.
     fn new_files(&self) -> Vec<u64>;
     /// Tells the outcome; `failure` when the commit failed.
@@ -75,13 +78,14 @@ impl Writer {
     pub fn start(
         conn: Connection,
         files: Arc<Files>,
+        reserve: Arc<Reserve>,
         guard: impl Send + 'static,
     ) -> Result<Self, ObjectError> {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let thread = thread::Builder::new()
             .name("object-writer".into())
             .spawn(move || {
-                write_all(&conn, &files, jobs);
+                write_all(&conn, &files, &reserve, jobs);
                 drop((conn, guard));
             })
             .map_err(|e| io_error("start the writer of object metadata", e))?;
@@ -122,6 +126,10 @@ where
     fn run(&mut self, conn: &Connection) -> bool {
         let work = self.work.take().expect("a job runs once");
         self.outcome.insert(work(conn)).is_ok()
+    }
+
+    fn found_disk_full(&self) -> bool {
+        matches!(self.outcome, Some(Err(ObjectError::Full)))
     }
 
     fn new_files(&self) -> Vec<u64> {
@@ -168,7 +176,12 @@ impl Failure {
     }
 }
 
-fn write_all(conn: &Connection, files: &Files, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+fn write_all(
+    conn: &Connection,
+    files: &Files,
+    reserve: &Reserve,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+) {
     while let Some(first) = jobs.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH_MAX
@@ -182,8 +195,25 @@ fn write_all(conn: &Connection, files: &Files, mut jobs: mpsc::Receiver<Box<dyn 
             // Nothing to roll back is as good as rolled back.
             let _ = conn.execute_batch("ROLLBACK");
         }
-        let failure = failure.as_ref().map(Failure::of);
+        let full = batch.iter().any(|job| job.found_disk_full());
+        let failure = failure.as_ref().map(|error| match full {
+            // The database undid the batch because of it; what else failed is a consequence.
+            true => Failure::Full,
+            false => Failure::of(error),
+        });
+        if full || matches!(failure, Some(Failure::Full)) {
+            make_room(conn, reserve);
+        }
         batch.into_iter().for_each(|job| job.finish(failure.as_ref(), files));
+    }
+}
+
+/// Gives the reserve up and the space of the log back, so that removing things is possible.
+fn make_room(conn: &Connection, reserve: &Reserve) {
+    reserve.spend();
+    let truncate = || conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    if let Err(error) = truncate() {
+        tracing::warn!(%error, "the log of the object metadata keeps its size");
     }
 }
 
@@ -197,6 +227,7 @@ fn commit(conn: &Connection, files: &Files, batch: &mut [Box<dyn Job>]) -> Resul
     for job in batch.iter_mut() {
         sql("SAVEPOINT change")?;
         if !job.run(conn) {
+            // Fails when the database already undid everything, as it may on a full disk.
             sql("ROLLBACK TO change")?;
         }
         sql("RELEASE change")?;
