@@ -11,6 +11,7 @@ use gristmill_model::{Cause, OssPath, Timestamp};
 use gristmill_mounts::{
     Source, SourceKind,
     fallback::{self, DownloadError, DownloadSpec},
+    kernel,
     mounter::{Failure, MEMORY_BUDGET_DEFAULT, MounterSpec},
     names::Locale,
     process::{MounterError, MounterProcess},
@@ -118,6 +119,9 @@ impl Inputs {
         match &mut self.mounter {
             Some(mounter) => {
                 let error = mounter.died().await;
+                if let Err(error) = kernel::detach(&self.top) {
+                    tracing::debug!(%error, "a dead mount was gone already");
+                }
                 Trouble::of_machine(Cause::Mount, "the inputs are gone", error)
             }
             None => std::future::pending().await,

@@ -7,16 +7,17 @@ use crate::{
 use gristmill_model::{Cause, OssPath};
 use gristmill_mounts::{
     names::Locale,
+    overlay,
     remote::Remote,
     upload::{Destination, PartSizes, UploadReport, Uploader},
 };
-use gristmill_runtime::{Layout, Located, SandboxSpec};
+use gristmill_runtime::{Layout, Located, MountKind, SandboxSpec};
 use gristmill_wire::agent::{Mapping, Task};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use std::{
     fmt::Write,
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -78,7 +79,28 @@ impl Uploads<'_> {
                 report.add(self.output(&uploader, output).await);
             }
         }
+        self.note_discarded(notes);
         self.sum_up(report, notes)
+    }
+
+    /// What the program changed in its inputs is thrown away; a person may want to know
+    /// (`reference/mounts.md` 1, rule 6).
+    fn note_discarded(&self, notes: &mut Notes) {
+        for mount in &self.sandbox.mounts {
+            let kept = self.task.outputs.iter().any(|output| output.local == mount.target);
+            if kept || !matches!(mount.kind, MountKind::Overlay { .. }) {
+                continue;
+            }
+            let Some(found) = self.layout.locate(self.sandbox, &mount.target) else { continue };
+            let Ok(upper) = directory(&found.directory) else { continue };
+            let changes = overlay::changes(upper.as_fd());
+            if changes.files > 0 {
+                let first = changes.examples.iter().map(|path| path.display().to_string());
+                let first = first.take(3).collect::<Vec<_>>().join(", ");
+                let target = &mount.target;
+                notes.add(format!("{} changes in {target} were discarded: {first}", changes.files));
+            }
+        }
     }
 
     fn sum_up(&self, report: UploadReport, notes: &mut Notes) -> Result<(), Trouble> {

@@ -6,7 +6,9 @@
 //! worker that still writes is refused by the object store.
 
 use gristmill_core::World;
-use gristmill_model::{AccountId, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId};
+use gristmill_model::{
+    AccountId, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId, WorkerState,
+};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::{collections::BTreeMap, fmt::Write};
@@ -77,7 +79,9 @@ impl KeyRing {
     /// The secret and the grants of a task's key, while it is good in this world.
     pub fn task_grants(&self, world: &World, id: &str) -> Option<(String, AccountId, Vec<Grant>)> {
         let key = TaskKey::parse(id)?;
-        let wanted = world.worker(key.worker)?.generation == key.generation;
+        let worker = world.worker(key.worker)?;
+        // A machine that is to go has lost its runs: what it still writes is late.
+        let wanted = worker.generation == key.generation && worker.state != WorkerState::Deleting;
         let job = world.any_job(key.job)?;
         let task = job.spec.tasks.get(&key.task)?;
         wanted.then(|| (self.task_key(&key).1, job.account, grants(task)))

@@ -27,6 +27,7 @@ pub async fn watch_workers(
             () = tokio::time::sleep(ROUND) => {}
             () = stopped(&mut stop) => return,
         }
+        sessions.forget_strangers();
         for input in overdue(&mill, &sessions, &config) {
             if let Err(error) = mill.put(input).await {
                 warn!(%error, "could not report a silent worker; it is tried again");

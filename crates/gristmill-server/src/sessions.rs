@@ -26,6 +26,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
+use subtle::ConstantTimeEq;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tonic::Status;
 use tracing::{debug, info, warn};
@@ -134,7 +135,7 @@ impl Sessions {
             hello.worker.parse().map_err(|_| Status::invalid_argument("not a worker's id"))?;
         let generation = Generation(hello.generation);
         let expected = self.keys.worker_token(worker, generation);
-        if !constant_time_eq(expected.as_bytes(), hello.token.as_bytes()) {
+        if !bool::from(expected.as_bytes().ct_eq(hello.token.as_bytes())) {
             return Err(Status::permission_denied("the token is not this worker's"));
         }
         Ok((worker, generation))
@@ -186,7 +187,6 @@ impl Sessions {
         };
         let ended = session.run(&mut heard, &mut log_requests, &bell, &replaced).await;
         self.mill.published().unhook(worker, &bell);
-        self.leave(worker, &replaced);
         self.hang_ups.notify_one();
         ended.unwrap_or("agent is gone")
     }
@@ -224,18 +224,13 @@ impl Sessions {
         }
     }
 
-    /// The line stays in the table without readers, so that silence is counted from its last word.
-    fn leave(&self, worker: WorkerId, replaced: &Arc<Notify>) {
-        let wanted = self.mill.published().world().worker(worker).is_some();
+    /// Forgets workers that the world does not know any more. A line whose agent hung up stays in
+    /// the table until then, so that silence is counted from its last word.
+    pub fn forget_strangers(&self) {
+        let world = self.mill.published().world();
         let mut lines = self.lines.lock().expect("no holder of the lock panics");
-        if !wanted && lines.get(&worker).is_some_and(|line| Arc::ptr_eq(&line.replaced, replaced)) {
-            lines.remove(&worker);
-        }
+        lines.retain(|worker, _| world.worker(*worker).is_some());
     }
-}
-
-fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
 struct Session<'a> {
