@@ -12,7 +12,7 @@
 
 use crate::{
     inputs::Inputs,
-    oss::{Opening, remote_store},
+    oss::{Opening, Stores},
     place::RunDirectory,
     results::{self, Notes},
     runs::{Begun, Runs},
@@ -64,6 +64,7 @@ pub struct Place {
     /// The program that serves mounts, to be started with `mounter`.
     pub(crate) mounter: PathBuf,
     oss_endpoint: RwLock<String>,
+    stores: Stores,
     /// Rings when this machine can run nothing any more.
     pub(crate) broken: Notify,
 }
@@ -78,8 +79,19 @@ impl Place {
     ) -> io::Result<Self> {
         let (layout, owner, fuse) = (node.layout().clone(), node.owner(), machine.fuse);
         let (runs, oss_endpoint, spawner) = (Runs::default(), RwLock::default(), node.start()?);
-        let broken = Notify::new();
-        Ok(Self { config, runs, spawner, layout, owner, fuse, mounter, oss_endpoint, broken })
+        let (stores, broken) = (Stores::default(), Notify::new());
+        Ok(Self {
+            config,
+            runs,
+            spawner,
+            layout,
+            owner,
+            fuse,
+            mounter,
+            oss_endpoint,
+            stores,
+            broken,
+        })
     }
 
     /// The server said where the object store is.
@@ -140,7 +152,7 @@ impl Place {
                 )
             })?;
         let opening = self.opening(&task);
-        let store = remote_store(&opening).map_err(|error| {
+        let store = self.stores.open(&opening).map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no object store", chain(&error))
         })?;
         let remote = Remote::new(store, Patience::default(), run.run);
