@@ -107,7 +107,7 @@ pub struct Worker {
     pub hint: String,
     /// When it was first wanted.
     pub created: Timestamp,
-    /// Since when it is in its state.
+    /// Since when it is in its state; while `Pending`, when it was last asked for.
     pub since: Timestamp,
     /// How often in a row it could not be made.
     pub failures: u32,

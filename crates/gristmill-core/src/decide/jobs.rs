@@ -199,6 +199,9 @@ fn failure(task: &TaskName, instance: InstanceNo, outcome: &RunOutcome) -> Strin
 
 fn within_limits(spec: &JobSpec, limits: &Limits) -> Result<(), Refusal> {
     let invalid = |member, reason| Err(Refusal::Invalid { member, reason });
+    if spec.tasks.is_empty() {
+        return invalid("DAG", "a job has at least one task".to_owned());
+    }
     if spec.tasks.len() > limits.tasks_per_job_max as usize {
         let most = limits.tasks_per_job_max;
         return invalid("DAG", format!("a job has at most {most} tasks"));

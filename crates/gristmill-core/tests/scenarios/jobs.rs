@@ -281,6 +281,7 @@ fn jobs_that_cannot_be_are_refused() {
         "options jobs 1
          cluster C w
          job J on nowhere: a
+         job J on C: nothing
          job J on C: a*0
          job J on C: a*2000000
          job J on C: a; retries 101
@@ -289,6 +290,7 @@ fn jobs_that_cannot_be_are_refused() {
          job K on C: a
          remove C",
         "refused: ClusterId: cluster `cls-0000000000000000000007` does not exist
+         refused: DAG: a job has at least one task
          refused: InstanceCount: task `a`: 0 is not in [1, 1000000]
          refused: InstanceCount: task `a`: 2000000 is not in [1, 1000000]
          refused: MaxRetryCount: task `a`: 101 is not in [0, 100]

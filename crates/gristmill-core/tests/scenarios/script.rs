@@ -605,7 +605,7 @@ fn read_token(words: &str) -> Option<Token> {
 
 /// `a*2, b -> c`: c waits for a and b.
 fn job_of_stages(name: &str, stages: &str, placement: &Placement) -> JobSpec {
-    let stages: Vec<_> = stages.split(" -> ").map(counted).collect();
+    let stages: Vec<_> = stages.split(" -> ").filter(|it| *it != "nothing").map(counted).collect();
     let name_of = |name: &str| -> TaskName { name.parse().expect("a task name") };
     let tasks = stages.iter().flatten().map(|(name, n)| (name_of(name), a_task(*n, placement)));
     let after = |pair: &[Vec<(&str, u32)>]| -> Vec<_> {
