@@ -18,8 +18,12 @@
 //! - The death of the agent or of the spawner kills every run.
 //! - The program never holds a capability of the namespaces that own its mounts: the user
 //!   namespace it lives in is made last.
-//! - Deliberately absent: a network namespace (programs share the host's network), image
-//!   formats, buckets and jobs.
+//! - Deliberately absent: a network namespace (programs share the host's network, its abstract
+//!   sockets included), image formats, buckets and jobs.
+//!
+//! What an ordinary user's agent cannot do: leave the user's supplementary groups behind, so
+//! programs keep what those groups may read; hide from programs files of the same user that are
+//! not masked; limit memory and processors where no control group is delegated.
 //!
 //! Start at [`Node::enter`] and [`Spawner::spawn`]; what is set up inside stands in `sandbox`.
 //! [`command`] splits command lines, [`package`] unpacks the archives of jobs.

@@ -345,9 +345,7 @@ impl Run {
         };
         RunEvent::Exited(Ended { exit, usage })
     }
-}
 
-impl Run {
     /// Whether pid 1 was killed by us or for its memory.
     fn ended_by_bounds(&self, init_status: i32) -> bool {
         libc::WIFSIGNALED(init_status) && (self.killed || self.group.ran_out_of_memory())

@@ -1,6 +1,6 @@
 //! Unpacks the archive of a job (`tar.gz`, plain `tar`) into a directory, without trusting it.
 //!
-//! The `tar` crate reads headers; this module decides what each entry may do, and [`tree`] writes
+//! The `tar` crate reads headers; this module decides what each entry may do, and `tree` writes
 //! it below one open directory. Extension headers (long names) are read here, with a bound, since
 //! the crate would read them whole into memory.
 //!
