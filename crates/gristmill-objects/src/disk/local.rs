@@ -60,8 +60,7 @@ impl DiskStore {
     ) -> Result<(), ObjectError> {
         let attempt = || {
             let work = work.clone();
-            self.writer
-                .write(move |conn| Ok(Change { value: (), keep: vec![], garbage: work(conn)? }))
+            self.writer.write(move |conn| Ok(Change { garbage: work(conn)?, ..Change::of(()) }))
         };
         match attempt().await {
             Err(ObjectError::Full) => attempt().await,
@@ -145,7 +144,7 @@ impl DiskStore {
                     Grown::InPlace(content) => (content, vec![]),
                 };
                 let garbage = rows::put_object(conn, bucket, &info, &content)?;
-                Ok(Change { value: info, keep, garbage })
+                Ok(Change { keep, garbage, ..Change::of(info) })
             })
             .await
     }
@@ -160,6 +159,7 @@ impl LocalStore for DiskStore {
         acl: BucketAcl,
     ) -> Result<BucketInfo, ObjectError> {
         let fresh = BucketInfo { name: bucket.to_owned(), owner, created: (self.clock)(), acl };
+        let buckets = self.buckets.clone();
         self.writer
             .write(move |conn| {
                 let info = match rows::bucket(conn, &fresh.name) {
@@ -172,33 +172,32 @@ impl LocalStore for DiskStore {
                     Err(error) => return Err(error),
                 };
                 rows::put_bucket(conn, &info)?;
-                Ok(Change::of(info))
+                Ok(Change::of(info.clone()).then(move || buckets.put(info)))
             })
             .await
     }
 
     async fn bucket(&self, bucket: &str) -> Result<BucketInfo, ObjectError> {
-        let bucket = bucket.to_owned();
-        self.read(move |conn| rows::bucket(conn, &bucket)).await
+        self.buckets.find(bucket)
     }
 
     async fn list_buckets(&self, owner: AccountId) -> Result<Vec<BucketInfo>, ObjectError> {
-        self.read(move |conn| rows::buckets(conn, owner)).await
+        Ok(self.buckets.of(owner))
     }
 
     async fn set_bucket_acl(&self, bucket: &str, acl: BucketAcl) -> Result<(), ObjectError> {
-        let bucket = bucket.to_owned();
+        let (bucket, buckets) = (bucket.to_owned(), self.buckets.clone());
         self.writer
             .write(move |conn| {
                 let info = BucketInfo { acl, ..rows::bucket(conn, &bucket)? };
                 rows::put_bucket(conn, &info)?;
-                Ok(Change::of(()))
+                Ok(Change::of(()).then(move || buckets.put(info)))
             })
             .await
     }
 
     async fn delete_bucket(&self, bucket: &str) -> Result<(), ObjectError> {
-        let bucket = bucket.to_owned();
+        let (bucket, buckets) = (bucket.to_owned(), self.buckets.clone());
         self.writer
             .write(move |conn| {
                 let id = rows::bucket_id(conn, &bucket)?;
@@ -207,7 +206,7 @@ impl LocalStore for DiskStore {
                     return Err(refused("BucketNotEmpty", message));
                 }
                 rows::delete_bucket(conn, id)?;
-                Ok(Change::of(()))
+                Ok(Change::of(()).then(move || buckets.remove(&bucket)))
             })
             .await
     }
@@ -309,7 +308,7 @@ impl LocalStore for DiskStore {
                 };
                 let garbage = rows::put_object(conn, bucket, &info, &content)?;
                 let keep = twins.into_iter().map(|(new, _)| new).collect();
-                Ok(Change { value: info, keep, garbage })
+                Ok(Change { keep, garbage, ..Change::of(info) })
             })
             .await
     }

@@ -20,6 +20,7 @@
 //! Start at [`DiskStore`]; [`writer`] is the commit, [`files`] the life of a file.
 
 mod body;
+mod buckets;
 mod files;
 mod local;
 mod reserve;
@@ -35,6 +36,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use body::{INLINE_MAX, Staged, blocking};
+use buckets::Buckets;
 use files::{Files, NewFile};
 use reserve::Reserve;
 use rows::{Content, Piece};
@@ -63,6 +65,7 @@ pub struct DiskStore {
     readers: Arc<Readers>,
     writer: Writer,
     reserve: Arc<Reserve>,
+    buckets: Arc<Buckets>,
     appends: Vec<tokio::sync::Mutex<()>>,
 }
 
@@ -81,13 +84,14 @@ impl DiskStore {
         let lock = lock(directory)?;
         let database = directory.join("objects.db");
         let (conn, opening) = schema::open_writer(&database)?;
+        let buckets = Arc::new(Buckets::new(rows::buckets(&conn)?));
         let files = Files::new(&directory.join("data"), opening)?;
         let readers = Arc::new(Readers::new(database));
         sweep_in_background(files.clone(), readers.clone())?;
         let reserve = Arc::new(Reserve::keep(directory));
         let writer = Writer::start(conn, files.clone(), reserve.clone(), lock)?;
         let appends = (0..APPEND_LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
-        Ok(Self { clock, files, readers, writer, reserve, appends })
+        Ok(Self { clock, files, readers, writer, reserve, buckets, appends })
     }
 
     async fn read<T: Send + 'static>(
@@ -111,8 +115,7 @@ impl DiskStore {
     /// Refuses early what the commit would refuse after the body arrived.
     async fn check_bucket(&self, bucket: &str) -> Result<(), ObjectError> {
         self.admit().await?;
-        let bucket = bucket.to_owned();
-        self.read(move |conn| rows::bucket_id(conn, &bucket).map(drop)).await
+        self.buckets.find(bucket).map(drop)
     }
 
     /// Commits an object whose bytes are staged.
@@ -132,7 +135,7 @@ impl DiskStore {
                 }
                 let (content, keep) = content_of(conn, info.size, staged)?;
                 let garbage = rows::put_object(conn, bucket, &info, &content)?;
-                Ok(Change { value: info, keep, garbage })
+                Ok(Change { keep, garbage, ..Change::of(info) })
             })
             .await
     }
@@ -328,7 +331,7 @@ impl ObjectStore for DiskStore {
                 let upload = find(conn)?;
                 let (content, keep) = content_of(conn, sum.length, staged)?;
                 let garbage = uploads::put_part(conn, &upload, &part, &content)?;
-                Ok(Change { value: info, keep, garbage })
+                Ok(Change { keep, garbage, ..Change::of(info) })
             })
             .await
     }
@@ -372,7 +375,7 @@ impl ObjectStore for DiskStore {
                 };
                 let mut garbage = rows::put_object(conn, bucket, &info, &Content::Files(pieces))?;
                 garbage.extend(contents.values().flat_map(Content::files));
-                Ok(Change { value: info, keep: vec![], garbage })
+                Ok(Change { garbage, ..Change::of(info) })
             })
             .await
     }

@@ -99,12 +99,11 @@ pub(super) fn bucket(conn: &Connection, name: &str) -> Outcome<BucketInfo> {
         .ok_or_else(|| no_bucket(name))
 }
 
-pub(super) fn buckets(conn: &Connection, owner: AccountId) -> Outcome<Vec<BucketInfo>> {
-    conn.prepare_cached(
-        "SELECT name, owner, created, acl FROM buckets WHERE owner = ?1 ORDER BY name",
-    )
-    .and_then(|mut query| query.query_map([owner.0 as i64], bucket_of)?.collect())
-    .map_err(|error| sql_error("list buckets", error))
+/// All buckets.
+pub(super) fn buckets(conn: &Connection) -> Outcome<Vec<BucketInfo>> {
+    conn.prepare("SELECT name, owner, created, acl FROM buckets")
+        .and_then(|mut query| query.query_map([], bucket_of)?.collect())
+        .map_err(|error| sql_error("list buckets", error))
 }
 
 fn bucket_of(row: &Row) -> rusqlite::Result<BucketInfo> {

@@ -34,12 +34,19 @@ pub(super) struct Change<T> {
     pub keep: Vec<NewFile>,
     /// Files that no row names any more.
     pub garbage: Vec<u64>,
+    /// Run by the writer after the commit, in the order of the commits.
+    pub after: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl<T> Change<T> {
     /// A change that touches no files.
     pub fn of(value: T) -> Self {
-        Self { value, keep: vec![], garbage: vec![] }
+        Self { value, keep: vec![], garbage: vec![], after: None }
+    }
+
+    /// The same, with something to do after the commit.
+    pub fn then(self, after: impl FnOnce() + Send + 'static) -> Self {
+        Self { after: Some(Box::new(after)), ..self }
     }
 }
 
@@ -143,6 +150,9 @@ where
             (Some(Ok(change)), None) => {
                 change.keep.into_iter().for_each(NewFile::keep);
                 files.discard(change.garbage);
+                if let Some(after) = change.after {
+                    after();
+                }
                 Ok(change.value)
             }
             (outcome, Some(failure)) => {
