@@ -8,7 +8,11 @@ use crate::{front::stopped, keys::KeyRing, launch::Launch, mill::Mill};
 use gristmill_model::{Effect, Generation, Input, WorkerId, event::EnsureWorker, input::Seen};
 use gristmill_provider::{AgentLaunch, Presence, Provider, ProviderError, Retry};
 use gristmill_store::EffectId;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -31,6 +35,8 @@ pub struct Hands {
     launch: Arc<Launch>,
     keys: Arc<KeyRing>,
     at_once: Arc<Semaphore>,
+    /// The generation of each worker that the provider was asked for and took on.
+    asked: Arc<Mutex<BTreeMap<WorkerId, Generation>>>,
 }
 
 impl Hands {
@@ -41,8 +47,8 @@ impl Hands {
         launch: Launch,
         keys: Arc<KeyRing>,
     ) -> Self {
-        let at_once = Arc::new(Semaphore::new(AT_ONCE_MAX));
-        Self { mill, provider, launch: Arc::new(launch), keys, at_once }
+        let (at_once, asked) = (Arc::new(Semaphore::new(AT_ONCE_MAX)), Arc::default());
+        Self { mill, provider, launch: Arc::new(launch), keys, at_once, asked }
     }
 
     /// Carries out what comes, in order for each worker, until the sender is gone. `standing` is
@@ -119,6 +125,7 @@ impl Hands {
             let seen = match self.provider.ensure(request, &launch).await {
                 Ok(()) => {
                     info!("asked");
+                    self.asked().insert(*worker, *generation);
                     Seen::There
                 }
                 Err(error) => {
@@ -142,6 +149,7 @@ impl Hands {
                 pause = (pause * 2).min(PAUSE_MAX);
             }
             info!("removed");
+            self.asked().remove(&worker);
             self.tell(worker, generation, Seen::Gone).await;
         }
         .instrument(span)
@@ -191,8 +199,9 @@ impl Hands {
         match self.provider.observe(&ids).await {
             Ok(seen) => {
                 for seen in seen {
-                    if seen.presence == Presence::Gone && self.was_asked_for(seen.worker) {
-                        self.tell(seen.worker, known[&seen.worker], Seen::Gone).await;
+                    let generation = known[&seen.worker];
+                    if seen.presence == Presence::Gone && self.is_missing(seen.worker, generation) {
+                        self.tell(seen.worker, generation, Seen::Gone).await;
                     }
                 }
             }
@@ -200,12 +209,20 @@ impl Hands {
         }
     }
 
-    /// A worker the provider was not asked for yet is no news when it is not there.
-    fn was_asked_for(&self, worker: WorkerId) -> bool {
+    /// Whether it is news that a worker is not there: one that waits in a queue of ours to be
+    /// asked for cannot be missing.
+    fn is_missing(&self, worker: WorkerId, generation: Generation) -> bool {
         use gristmill_model::WorkerState as S;
         let world = self.mill.published().world();
-        let state = world.worker(worker).map(|known| known.state);
-        matches!(state, Some(S::Running | S::Deleting))
+        match world.worker(worker).map(|known| known.state) {
+            Some(S::Running | S::Deleting) => true,
+            Some(S::Starting) => self.asked().get(&worker) == Some(&generation),
+            Some(S::Pending) | None => false,
+        }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Generation>> {
+        self.asked.lock().expect("no holder of the lock panics")
     }
 }
 
