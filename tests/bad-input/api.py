@@ -3,6 +3,7 @@ status, code. A request is a function without arguments that gives an answer."""
 
 import base64
 import json
+import re
 import time
 import uuid
 from email.utils import formatdate
@@ -362,26 +363,42 @@ def signatures(standing):
         yield f"signature: {name}", request, status, code
 
 
+def documented(standing):
+    """Verb, path template, query and description of every operation of `/openapi.json`."""
+    document = json.loads(standing.region.raw("GET", "/openapi.json")[2])
+    for template, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                yield method.upper(), template, "", operation
+                for about in operation.get("x-gristmill-variants", {}).values():
+                    yield method.upper(), template, f"?{about['query']}", about
+
+
+def filled(template, **parts):
+    return re.sub(r"{(\w+)}", lambda part: parts[part[1]], template)
+
+
 def not_offered(standing):
-    region, machine = standing.region, f"/clusters/{standing.cluster}/groups/g/instances/{standing.machine}"
+    """What the description of the API marks as not implemented."""
+    region, machine = standing.region, standing.machine
+    there = {"job": standing.finished, "cluster": standing.cluster, "group": "g", "machine": machine, "image": "img-ubuntu", "app": "app"}
     app = {"Name": "app", "CommandLine": "true"}
-    for method, target, body in [
-        ("POST", "/jobs?sync", a_job({"only": a_task(standing.cluster)})),
-        ("DELETE", machine, None),
-        ("POST", f"{machine}/recreate", None),
-        ("POST", "/images", {"Name": "image", "Platform": "Linux", "ECSImageId": "m-1"}),
-        ("DELETE", "/images/img-ubuntu", None),
-        ("POST", "/apps", app),
-        ("GET", "/apps", None),
-        ("GET", "/apps/app", None),
-        ("GET", "/apps/app?Detail=True", None),
-        ("GET", "/apps/app?Revisions=True", None),
-        ("PUT", "/apps/app", app),
-        ("DELETE", "/apps/app", None),
-    ]:
-        shown = target.replace(standing.machine, "i").replace(standing.cluster, "c")
-        request = lambda m=method, t=target, b=body: ask(region, m, t, b)
-        yield f"not offered: {method} {shown}", request, 501, "NotImplemented"
+    bodies = {"/jobs": a_job({"only": a_task(standing.cluster)}), "/apps": app, "/apps/{app}": app}
+    for method, template, query, about in documented(standing):
+        if about.get("x-gristmill-status") == "not implemented":
+            body = bodies.get(template, {}) if method in ("POST", "PUT") else None
+            target = filled(template, **there) + query
+            request = lambda m=method, t=target, b=body: ask(region, m, t, b)
+            yield f"not offered: {method} {template}{query}", request, 501, "NotImplemented"
+
+
+def offered(standing):
+    """Name and request of all the others, for things that are not there."""
+    gone = {"job": GONE_JOB, "task": "none", "instance": "0", "cluster": GONE_CLUSTER, "group": "g", "machine": "i-none", "image": "img-none", "app": "app"}
+    for method, template, query, about in documented(standing):
+        if "x-gristmill-status" not in about:
+            target = filled(template, **gone) + query
+            yield f"{method} {template}{query}", lambda m=method, t=target: ask(standing.region, m, t, b"")
 
 
 def garbage():

@@ -5,6 +5,7 @@ After every row the region is looked at again: the same jobs, clusters, buckets 
 before, or the row fails.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -62,6 +63,23 @@ class Standing:
             found = self.region.call("GET", f"/jobs/{job}")
             return found if found["State"] in states else None
         return wait_for(f"{job} in {states}", there)
+
+    @contextlib.contextmanager
+    def machines(self, count):
+        """A cluster of its own, for as long as it is needed."""
+        group = {"DesiredVMCount": count, "InstanceType": "ecs.sn1.medium"}
+        cluster = {"Name": "passing", "ImageId": "img-ubuntu", "Groups": {"g": group}}
+        identity = self.region.call("POST", "/clusters", cluster)["Id"]
+        yield identity
+        self.region.call("DELETE", f"/clusters/{identity}")
+
+    def ended(self, tasks):
+        """Runs tasks as one job and yields the name and the only instance of each."""
+        job = self.submit(a_job(tasks, Name="passing", JobFailOnInstanceFail=False))
+        self.wait_state(job, "Failed", "Finished")
+        for name in tasks:
+            yield name, self.region.call("GET", f"/jobs/{job}/tasks/{name}/instances/0")
+        self.region.call("DELETE", f"/jobs/{job}")
 
     def look(self):
         """Everything the account has, as a comparable value."""

@@ -7,7 +7,8 @@ import os
 import tarfile
 import uuid
 
-from bench import a_job, a_task, files_below
+from bench import a_task, files_below
+from doomed import complaint
 
 PREFIX = "packages"
 
@@ -94,34 +95,15 @@ def run(standing, directory):
     all_tricks = tricks(outside, mark)
     for name, (package, _) in all_tricks.items():
         region.put_object("standing", f"{PREFIX}/{name}", package)
-    missing = "not_there"
-    tasks = {
-        name: a_task(standing.cluster, Command__PackagePath=f"oss://standing/{PREFIX}/{name}")
-        for name in [*all_tricks, missing]
-    }
-    group = {"DesiredVMCount": 2, "InstanceType": "ecs.sn1.medium"}
-    pool = {"Name": "packages", "ImageId": "img-ubuntu", "Groups": {"g": group}}
-    cluster = region.call("POST", "/clusters", pool)["Id"]
-    for task in tasks.values():
-        task["ClusterId"] = cluster
-    job = standing.submit(a_job(tasks, Name="packages", JobFailOnInstanceFail=False))
-    standing.wait_state(job, "Failed", "Finished")
-    words = {**{name: words for name, (_, words) in all_tricks.items()}, missing: f"{PREFIX}/{missing}"}
-    for name in tasks:
-        instance = region.call("GET", f"/jobs/{job}/tasks/{name}/instances/0")
-        yield name, complaint(instance, words[name])
-    region.call("DELETE", f"/jobs/{job}")
-    region.call("DELETE", f"/clusters/{cluster}")
+    words = {**{name: words for name, (_, words) in all_tricks.items()}, "none": f"{PREFIX}/none"}
+    with standing.machines(2) as cluster:
+        package = lambda name: a_task(cluster, Command__PackagePath=f"oss://standing/{PREFIX}/{name}")
+        ended = standing.ended({name: package(name) for name in words})
+        for name, instance in ended:
+            yield name, complaint(instance, "PackageError", words[name])
     yield "nothing outside", escaped(region, outside, directory, mark)
     for name in all_tricks:
         region.oss_call("DELETE", "standing", f"{PREFIX}/{name}")
-
-
-def complaint(instance, words):
-    result = instance["Result"]
-    if instance["State"] != "Failed" or result["ErrorCode"] != "PackageError":
-        return f"{instance['State']} {result}"
-    return None if words in result["ErrorMessage"] else f"`{words}` is not in: {result['ErrorMessage']}"
 
 
 def escaped(region, outside, directory, mark):
