@@ -254,3 +254,90 @@ fn unsigned_and_malformed_requests_are_told_apart() {
     let undated = Owned::new("GET", "k", &[], &[("authorization", "OSS GMEXAMPLEKEYID01:xxx")]);
     assert_eq!(code(undated.check("2024-01-02T03:04:05Z")), "AccessDenied");
 }
+
+mod properties {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    const NOW: Timestamp = Timestamp(1_704_164_645_000_000);
+
+    type Parts = (String, String, Vec<(String, String)>, Vec<(String, Vec<u8>)>);
+
+    /// Any key, any parameters, any headers, with what the signer of each scheme needs.
+    fn parts() -> impl Strategy<Value = Parts> {
+        let query = vec(("[a-zA-Z-]{1,12}", ".{0,12}"), 0..5);
+        let header = ("(x-oss-meta-[a-z]{1,6}|content-type|range)", vec(0x21u8..=0xff, 0..12));
+        let headers = proptest::collection::btree_map(header.0, header.1, 0..4);
+        ("(GET|PUT|POST|HEAD|DELETE)", "\\PC{0,20}", query, headers).prop_map(
+            |(method, key, mut query, headers)| {
+                query.retain(|(name, _)| !name.starts_with("OSS") && name != "Expires");
+                query.sort();
+                query.dedup_by(|left, right| left.0 == right.0);
+                (method, key, query, headers.into_iter().collect())
+            },
+        )
+    }
+
+    fn check(request: &Request, now: Timestamp) -> Result<(), SignatureError> {
+        let presented = presented(request)?.expect("it is signed");
+        presented.verify(request, KEY.secret, &["cn-test".to_owned()], now)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_signed_is_let_in_and_what_is_changed_is_not(
+            (method, key, query, mut headers) in parts(),
+            scheme in 0..2,
+        ) {
+            let pair = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+            headers.push(match scheme {
+                0 => pair("date", DATE),
+                _ => pair("x-oss-date", "20240102T030405Z"),
+            });
+            let request = Request {
+                method: &method, bucket: "bkt", key: &key, query: &query, headers: &headers,
+            };
+            let authorization = match scheme {
+                0 => sign_v1(&request, KEY),
+                _ => sign_v4(&request, KEY, "cn-test"),
+            };
+            let mut signed = headers.clone();
+            signed.push(pair("authorization", &authorization));
+            let request = Request { headers: &signed, ..request };
+            prop_assert_eq!(check(&request, NOW), Ok(()));
+            let longer = format!("{key}x");
+            for other in [
+                Request { key: &longer, ..request },
+                Request { bucket: "other", ..request },
+                Request { method: "OPTIONS", ..request },
+            ] {
+                prop_assert_eq!(code(check(&other, NOW)), "SignatureDoesNotMatch");
+            }
+        }
+
+        #[test]
+        fn signed_urls_are_let_in((method, key, query, headers) in parts(), scheme in 0..2) {
+            let request = Request {
+                method: &method, bucket: "bkt", key: &key, query: &query, headers: &headers,
+            };
+            let added = match scheme {
+                0 => presign_v1(&request, KEY, 1_704_164_705),
+                _ => presign_v4(&request, KEY, "cn-test", NOW, 60),
+            };
+            let query = [query.clone(), added].concat();
+            let request = Request { query: &query, ..request };
+            prop_assert_eq!(check(&request, NOW), Ok(()));
+            prop_assert_eq!(code(check(&request, Timestamp(NOW.0 + 61_000_000))), "AccessDenied");
+        }
+
+        #[test]
+        fn no_header_makes_the_reader_panic(text in vec(any::<u8>(), 0..80)) {
+            let headers = [("authorization".to_owned(), text)];
+            let request =
+                Request { method: "GET", bucket: "b", key: "k", query: &[], headers: &headers };
+            if let Ok(Some(presented)) = presented(&request) {
+                prop_assert!(presented.verify(&request, "s", &[], NOW).is_err());
+            }
+        }
+    }
+}
