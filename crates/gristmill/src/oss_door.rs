@@ -4,7 +4,7 @@
 use anyhow::Context;
 use gristmill_gateway::{AccessKeys, Gateway, Grant, Granted, Key, Scope, Settings};
 use gristmill_model::AccountId;
-use gristmill_objects::{BucketAcl, LocalStore, disk::DiskStore};
+use gristmill_objects::{BucketAcl, LocalStore, ObjectError, disk::DiskStore};
 use gristmill_server::{Clock, Doorkeeper, RegionConfig, front};
 use std::sync::Arc;
 
@@ -17,10 +17,13 @@ pub async fn open_store(config: &RegionConfig, clock: Clock) -> anyhow::Result<A
     let opened = tokio::task::spawn_blocking(move || DiskStore::open(&directory, clock)).await?;
     let store = opened.context("could not open the object store")?;
     let owner = AccountId(config.root_account);
-    store
-        .create_bucket(DEFAULT_BUCKET, owner, BucketAcl::Private)
-        .await
-        .with_context(|| format!("could not make the bucket `{DEFAULT_BUCKET}`"))?;
+    // Made again it would lose the ACL its owner gave it.
+    if let Err(ObjectError::NoSuchBucket { .. }) = store.bucket(DEFAULT_BUCKET).await {
+        store
+            .create_bucket(DEFAULT_BUCKET, owner, BucketAcl::Private)
+            .await
+            .with_context(|| format!("could not make the bucket `{DEFAULT_BUCKET}`"))?;
+    }
     Ok(Arc::new(store))
 }
 
