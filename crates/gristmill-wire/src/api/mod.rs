@@ -69,5 +69,9 @@ pub const ITEMS_PER_MEMBER_MAX: usize = 10_000;
 /// be able to read it back.
 pub const ECHO_DEPTH_MAX: usize = 8;
 
+/// The longest command line, and the largest environment, of a program: more than this the kernel
+/// does not take for both together.
+pub const PROGRAM_BYTES_MAX: usize = 2 << 20;
+
 /// The longest `Description`, in characters.
 pub const DESCRIPTION_CHARS_MAX: usize = 1000;

@@ -3,7 +3,7 @@
 
 use crate::{
     api::{
-        DESCRIPTION_CHARS_MAX, locale,
+        DESCRIPTION_CHARS_MAX, PROGRAM_BYTES_MAX, locale,
         read::{Member, Object, Texts},
     },
     error::{ApiError, quote},
@@ -54,6 +54,11 @@ pub(super) fn environment(member: Member<Texts>) -> Result<Texts, ApiError> {
     let texts = texts(member, "EnvVars")?;
     if let Some(key) = texts.keys().find(|key| key.is_empty() || key.contains('=')) {
         let reason = format!("has {} as a name", quote(key));
+        return Err(ApiError::invalid("EnvVars", reason));
+    }
+    let bytes: usize = texts.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
+    if bytes > PROGRAM_BYTES_MAX {
+        let reason = format!("has {bytes} bytes, the limit is {PROGRAM_BYTES_MAX}");
         return Err(ApiError::invalid("EnvVars", reason));
     }
     Ok(texts)
@@ -256,6 +261,17 @@ mod tests {
             let read = read.map_err(|error| error.code.to_string());
             assert_eq!(read, wanted.map_err(str::to_owned), "{kind} {strategy} {limit}");
         }
+    }
+
+    #[test]
+    fn an_environment_has_a_size() {
+        let of = |bytes: usize| {
+            let texts = [("NAME".to_owned(), "x".repeat(bytes - "NAME=\0".len()))];
+            environment(Member::Given(texts.into())).map_err(|error| error.to_string())
+        };
+        assert!(of(PROGRAM_BYTES_MAX).is_ok());
+        let wanted = "InvalidEnvVars: EnvVars has 2097153 bytes, the limit is 2097152";
+        assert_eq!(of(PROGRAM_BYTES_MAX + 1), Err(wanted.to_owned()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::{
     api::{
+        PROGRAM_BYTES_MAX,
         configs::{MountsBody, mounts},
         kept::Kept,
         locale::LOCALE_DEFAULT,
@@ -143,6 +144,11 @@ impl CommandBody {
         let command_line = self.command_line.required("CommandLine")?;
         if command_line.trim().is_empty() || command_line.contains('\0') {
             return Err(ApiError::invalid("CommandLine", "must name a program"));
+        }
+        if command_line.len() > PROGRAM_BYTES_MAX {
+            let reason =
+                format!("has {} bytes, the limit is {PROGRAM_BYTES_MAX}", command_line.len());
+            return Err(ApiError::invalid("CommandLine", reason));
         }
         Ok(Program {
             command_line,

@@ -166,6 +166,7 @@ fn members_of_a_task() {
         ("Parameters.Command.CommandLine", json!(""), "InvalidCommandLine"),
         ("Parameters.Command.CommandLine", json!(" \t"), "InvalidCommandLine"),
         ("Parameters.Command.CommandLine", json!("a\0b"), "InvalidCommandLine"),
+        ("Parameters.Command.CommandLine", json!("x".repeat((2 << 20) + 1)), "InvalidCommandLine"),
         ("Parameters.Command.CommandLine", json!(["a"]), "InvalidCommandLine"),
         ("Parameters.Command.PackagePath", json!("/tmp/w.tar.gz"), "InvalidPackagePath"),
         ("Parameters.Command.PackagePath", json!("oss://bucket/dir/"), "InvalidPackagePath"),
