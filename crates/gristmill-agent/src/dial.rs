@@ -14,6 +14,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How many messages may wait for the connection.
 const OUTBOX_MAX: usize = 64;
 
+/// The largest message of the server. A task is one message: its description is at most 64 MiB of
+/// JSON, of which writable mounts are told twice, and the cluster's environment comes on top. With
+/// the library's 4 MiB a task with many mappings would break the line whenever it is told.
+const MESSAGE_BYTES_MAX: usize = 192 << 20;
+
 /// An open stream in both directions.
 pub struct Dialled {
     /// What the agent says.
@@ -32,7 +37,7 @@ pub async fn dial(server: &str, first: FromAgent) -> anyhow::Result<Dialled> {
         .tcp_nodelay(true)
         .connect()
         .await?;
-    let mut grpc = Grpc::new(channel);
+    let mut grpc = Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     grpc.ready().await?;
     let (say, said) = mpsc::channel(OUTBOX_MAX);
     say.send(first).await?;
