@@ -25,6 +25,7 @@ mod published;
 mod recovery;
 mod region;
 mod sessions;
+mod task_numbers;
 
 pub use config::{LocalConfig, PatienceConfig, RegionConfig};
 pub use doorkeeper::{Admission, Doorkeeper};

@@ -14,9 +14,11 @@ use crate::{
     briefing::Briefing,
     keys::KeyRing,
     mill::{Mill, MillError},
+    task_numbers::{TaskKey, TaskNumbers},
 };
 use futures::{Stream, StreamExt};
-use gristmill_model::{Answer, Generation, Input, JobId, RunId, RunReport, TaskName, WorkerId};
+use gristmill_core::World;
+use gristmill_model::{Answer, Generation, Input, RunId, RunReport, WorkerId};
 use gristmill_wire::agent::{
     Acknowledge, Cancel, FromAgent, FromAgentKind, Hello, ReadLog, Report, Retire, Run, ToAgent,
     ToAgentKind, Welcome,
@@ -181,7 +183,7 @@ impl Sessions {
             generation,
             outbox,
             told: holds,
-            tasks: BTreeMap::new(),
+            tasks: TaskNumbers::default(),
             pending_logs: BTreeMap::new(),
             log_requests: 0,
         };
@@ -241,7 +243,7 @@ struct Session<'a> {
     /// What the agent holds, as far as it was told or said.
     told: BTreeSet<RunId>,
     /// Numbers under which the agent knows tasks in this stream.
-    tasks: BTreeMap<(JobId, TaskName), u32>,
+    tasks: TaskNumbers,
     pending_logs: BTreeMap<u64, oneshot::Sender<(Vec<u8>, bool)>>,
     log_requests: u64,
 }
@@ -327,6 +329,26 @@ impl Session<'_> {
         self.align().await
     }
 
+    /// The number under which the agent knows a task; it is told now if it does not. The inner
+    /// `None`: the world does not know the task (any more).
+    async fn number_of(&mut self, world: &World, key: &TaskKey) -> Option<Option<u32>> {
+        if let Some(number) = self.tasks.get(key) {
+            return Some(Some(number));
+        }
+        let running = world.runs_of(self.worker);
+        let running = running.map(|view| (view.what.job, view.what.task.clone()));
+        let number = self.tasks.give(key.clone(), running);
+        let placed_on = (self.worker, self.generation);
+        let Sessions { briefing, keys, .. } = &*self.sessions;
+        let Some(task) = briefing.task(world, placed_on, key, number, keys) else {
+            warn!(worker = %self.worker, job = %key.0, task = %key.1, "a run of an unknown task");
+            self.tasks.forget(key);
+            return Some(None);
+        };
+        self.say(ToAgentKind::Task(Box::new(task))).await?;
+        Some(Some(number))
+    }
+
     /// Makes the agent hold exactly what the world says.
     async fn align(&mut self) -> Option<()> {
         let world = self.sessions.mill.published().world();
@@ -336,23 +358,7 @@ impl Session<'_> {
                 continue;
             }
             let key = (view.what.job, view.what.task.clone());
-            let known = self.tasks.get(&key).copied();
-            let number = known.unwrap_or(self.tasks.len() as u32 + 1);
-            if known.is_none() {
-                let placed_on = (self.worker, self.generation);
-                let Some(task) = self.sessions.briefing.task(
-                    &world,
-                    placed_on,
-                    &key,
-                    number,
-                    &self.sessions.keys,
-                ) else {
-                    warn!(worker = %self.worker, job = %view.what.job, task = %view.what.task, "a run of an unknown task");
-                    continue;
-                };
-                self.say(ToAgentKind::Task(Box::new(task))).await?;
-                self.tasks.insert(key, number);
-            }
+            let Some(number) = self.number_of(&world, &key).await? else { continue };
             let run = Run { run: view.run.0, task: number, instance: view.what.instance.0 };
             self.say(ToAgentKind::Run(run)).await?;
             self.told.insert(view.run);
