@@ -1,5 +1,5 @@
 """Tasks that are described well and cannot end well: each must fail with the code of its cause
-and a message that names what is concerned."""
+and a message that names what is concerned. And tasks that are only unusual, which must run."""
 
 from bench import a_task
 
@@ -25,6 +25,17 @@ def tasks(cluster):
     yield "output_to_no_bucket", writing, "UploadError", "no-such-bucket"
     stdout = command("echo x", Parameters__StdoutRedirectPath=nowhere)
     yield "stream_to_no_bucket", stdout, "UploadError", "no-such-bucket"
+
+
+def unusual(cluster):
+    """Tasks that are as large as they may be, and must run: name and task."""
+    deep = "/".join(["d" * 200] * 3)
+    outputs = {f"/out/{deep}/{n}": f"oss://standing/{deep}/{n}" for n in range(10_000)}
+    entries = [{"Source": "oss://standing/dir/", "Destination": f"/in/{n}"} for n in range(200)]
+    yield "outputs_of_12_mb", a_task(cluster, OutputMapping=outputs)
+    yield "a_line_of_a_megabyte", a_task(cluster, Command__CommandLine="true" + 10 * (" " + "x" * 100_000))
+    yield "variables_of_a_megabyte", a_task(cluster, Command__EnvVars={f"V{n}": "x" * 1000 for n in range(900)})
+    yield "many_mounts", a_task(cluster, Mounts={"Entries": entries})
 
 
 def complaint(instance, code, words):
