@@ -291,10 +291,11 @@ impl Place {
         if failure.stage == Stage::Spawner {
             self.broken.notify_one();
         }
-        if failure.is_users() {
-            Trouble::Job { cause: Cause::Command, message: failure.message }
-        } else {
-            Trouble::Infrastructure { cause: Cause::Sandbox, message: failure.message }
+        let is_users = failure.is_users();
+        match (failure.stage, failure.message) {
+            (Stage::MountPoint, message) => Trouble::Job { cause: Cause::Mount, message },
+            (_, message) if is_users => Trouble::Job { cause: Cause::Command, message },
+            (_, message) => Trouble::Infrastructure { cause: Cause::Sandbox, message },
         }
     }
 }

@@ -128,6 +128,8 @@ pub enum Stage {
     Limits,
     /// Building the file system.
     Files,
+    /// Showing a mount where it was asked for: a file is in the way, or a directory.
+    MountPoint,
     /// Giving up privileges.
     Confinement,
     /// Entering the working directory.
@@ -151,7 +153,7 @@ impl StartFailure {
     /// Whether what the user asked for cannot work here, so that trying again cannot help.
     pub fn is_users(&self) -> bool {
         match self.stage {
-            Stage::Directory | Stage::Program => true,
+            Stage::MountPoint | Stage::Directory | Stage::Program => true,
             Stage::Spawner | Stage::Process | Stage::Limits | Stage::Files | Stage::Confinement => {
                 false
             }

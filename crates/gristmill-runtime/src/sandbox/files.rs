@@ -49,8 +49,11 @@ pub(super) fn build(setup: &Setup<'_>) -> Done {
     }
     add_system(prepared, root.as_fd())?;
     for (number, mount) in setup.sandbox.mounts.iter().enumerate() {
-        add_mount(prepared, &layers, root.as_fd(), mount, number)
-            .at(Stage::Files, || format!("cannot mount `{}`", mount.target))?;
+        add_mount(prepared, &layers, root.as_fd(), mount, number).map_err(|source| SetupError {
+            stage: stage_of_mount(&source),
+            what: format!("cannot mount `{}`", mount.target),
+            source: Some(source),
+        })?;
     }
     enter(root.as_fd()).at(Stage::Files, || "cannot enter the new root".into())?;
     nix::unistd::sethostname(&setup.sandbox.host_name)
@@ -267,7 +270,17 @@ pub(crate) fn attach(tree: BorrowedFd<'_>, at: &Path) -> io::Result<()> {
     Ok(move_mount(tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
+/// Which step a failed mount belongs to: what is in the way is there because the user asked for
+/// that place, anything else is this machine's trouble.
+fn stage_of_mount(error: &io::Error) -> Stage {
+    match error.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => Stage::MountPoint,
+        _ => Stage::Files,
+    }
+}
+
 /// Attaches a detached tree at `path` inside `root`, making the mount point if it is missing.
+/// A file cannot be shown in the place of a directory, nor the other way round.
 fn place(
     root: BorrowedFd<'_>,
     tree: BorrowedFd<'_>,
@@ -281,7 +294,11 @@ fn place(
         }
         Err(error) => return Err(error),
     };
-    put_on(tree, target.as_fd())
+    match (is_directory(tree)?, is_directory(target.as_fd())?) {
+        (true, false) => Err(rustix::io::Errno::NOTDIR.into()),
+        (false, true) => Err(rustix::io::Errno::ISDIR.into()),
+        (true, true) | (false, false) => put_on(tree, target.as_fd()),
+    }
 }
 
 fn put_on(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
