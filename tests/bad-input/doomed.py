@@ -21,6 +21,10 @@ def tasks(cluster):
     yield "too_slow", command("sleep 1000", Timeout=1), "Timeout", "time-out"
     yield "no_such_input", reading("oss://standing/none"), "MountError", "oss://standing/none"
     yield "no_such_bucket", reading("oss://no-such-bucket/in/"), "MountError", "no-such-bucket"
+    yield "input_over_a_file", reading("oss://standing/dir/", "/etc/passwd"), "MountError", "/etc/passwd"
+    yield "input_below_a_file", reading("oss://standing/dir/", "/etc/passwd/in"), "MountError", "/etc/passwd/in"
+    yield "input_over_a_directory", reading("oss://standing/dir/object", "/etc"), "MountError", "`/etc`"
+    yield "input_over_all_programs", reading("oss://standing/dir/", "/usr"), "CommandError", "`true`"
     writing = command("sh -c 'echo x > /home/out/x'", OutputMapping={"/home/out/": nowhere})
     yield "output_to_no_bucket", writing, "UploadError", "no-such-bucket"
     stdout = command("echo x", Parameters__StdoutRedirectPath=nowhere)
