@@ -28,18 +28,28 @@ pub fn adopt_orphans() -> Result<()> {
         .context("could not become the collector of orphans")
 }
 
-/// Processor seconds of everything below this process but not itself, by program name.
+/// Processor seconds of everything below this process but not itself, by program name; our own
+/// program by what it does, too.
 pub fn of_children() -> Result<BTreeMap<String, f64>> {
     let all = table()?;
     let me = i32::try_from(std::process::id())?;
     let mut sums = BTreeMap::new();
     for (pid, process) in &all {
         if *pid != me && is_below(&all, *pid, me) {
-            *sums.entry(process.name.clone()).or_insert(0.0) +=
+            *sums.entry(role(*pid, &process.name)).or_insert(0.0) +=
                 process.ticks as f64 / TICKS_PER_SECOND;
         }
     }
     Ok(sums)
+}
+
+/// `gristmill serve`, `gristmill agent`; another program's name alone.
+fn role(pid: i32, name: &str) -> String {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    match line.split('\0').nth(1).filter(|word| name == "gristmill" && !word.is_empty()) {
+        Some(word) => format!("{name} {word}"),
+        None => name.to_owned(),
+    }
 }
 
 /// The most memory a process ever had in use, MiB.

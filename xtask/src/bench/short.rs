@@ -57,7 +57,7 @@ pub struct Short {
 #[derive(Debug, Clone, Serialize)]
 struct Job {
     seconds: f64,
-    /// By program: the server is `gristmill`, agents and their spawners are below it by name.
+    /// By program: the server, the agents, and their spawners with all sandboxes.
     processor_seconds: BTreeMap<String, f64>,
 }
 
@@ -223,7 +223,7 @@ impl Short {
         println!("gristmill / namespaced loop    {}", summary.of_namespaces);
         for (name, seconds) in &rounds.last().expect("there is a round").job.processor_seconds {
             println!(
-                "  {name:14} {:8.0} us of processor",
+                "  {name:16} {:8.0} us of processor",
                 seconds * 1e6 / f64::from(self.instances)
             );
         }
