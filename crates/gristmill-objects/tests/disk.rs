@@ -195,12 +195,9 @@ async fn a_hundred_thousand_keys_are_listed_by_seeking() {
     assert!(found == sorted, "{} keys listed", found.len());
 }
 
-/// Not a test by itself: the process that [`what_was_answered_survives_a_kill`] kills.
-#[tokio::test]
-#[ignore = "runs as the child of another test"]
-async fn child_that_puts_forever() {
-    let directory = std::env::var("GRISTMILL_TEST_DIRECTORY").expect("the parent names it");
-    let store = open_with_bucket(Path::new(&directory)).await;
+/// The process that [`what_was_answered_survives_a_kill`] kills: that test, called by itself.
+async fn put_for_ever(directory: &Path) {
+    let store = open_with_bucket(directory).await;
     for n in 0.. {
         let size = if n % 2 == 0 { 100 } else { LARGE };
         let keys: Vec<String> = (0..8).map(|k| format!("key-{k}")).collect();
@@ -212,10 +209,13 @@ async fn child_that_puts_forever() {
 
 #[tokio::test]
 async fn what_was_answered_survives_a_kill() {
+    if let Ok(directory) = std::env::var("GRISTMILL_TEST_DIRECTORY") {
+        return put_for_ever(Path::new(&directory)).await;
+    }
     let directory = tempfile::tempdir().expect("makes a directory");
     for round in 0..3 {
         let mut child = Command::new(std::env::current_exe().expect("is a file"))
-            .args(["--exact", "child_that_puts_forever", "--ignored", "--nocapture"])
+            .args(["--exact", "what_was_answered_survives_a_kill", "--nocapture"])
             .env("GRISTMILL_TEST_DIRECTORY", directory.path())
             .stdout(Stdio::piped())
             .spawn()

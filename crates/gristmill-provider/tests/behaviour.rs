@@ -348,12 +348,8 @@ async fn what_programs_left_behind_is_removed_whatever_its_modes() {
     assert!(!f.provider.directory(worker(1)).exists());
 }
 
-/// Not a test of its own: the server of the next one.
-#[tokio::test]
-#[ignore = "run by a_worker_outlives_its_server_s_violent_end"]
-async fn be_a_server() {
-    let Ok(top) = std::env::var("BE_A_SERVER_AT") else { return };
-    let top = PathBuf::from(top);
+/// The server that the next test kills: that test, called by itself.
+async fn be_a_server(top: PathBuf) {
     let provider = LocalProvider::open(local_config(top.join("workers"))).expect("opened");
     let launch = AgentLaunch { program: top.join("agent"), config_json: b"{}".to_vec() };
     provider.ensure(&request(1, 1), &launch).await.expect("made");
@@ -363,10 +359,13 @@ async fn be_a_server() {
 
 #[tokio::test]
 async fn a_worker_outlives_its_server_s_violent_end() {
+    if let Ok(top) = std::env::var("BE_A_SERVER_AT") {
+        return be_a_server(PathBuf::from(top)).await;
+    }
     let f = Local::new();
     f.launch(); // writes the stub
     let mut server = std::process::Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "be_a_server", "--ignored"])
+        .args(["--exact", "a_worker_outlives_its_server_s_violent_end"])
         .env("BE_A_SERVER_AT", f.top.path())
         .stdout(std::process::Stdio::null())
         .spawn()
