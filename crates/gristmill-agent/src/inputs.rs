@@ -79,6 +79,9 @@ impl Inputs {
         if inputs.sources.is_empty() {
             return Ok(inputs);
         }
+        directory.make_inputs().map_err(|error| {
+            Trouble::of_machine(Cause::Mount, "no directory for the inputs", error)
+        })?;
         if place.fuse {
             match inputs.mount(place, task, opening).await {
                 Ok(mounter) => {

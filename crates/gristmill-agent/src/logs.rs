@@ -3,7 +3,9 @@
 use crate::runs::Runs;
 use gristmill_wire::agent::{LogBytes, ReadLog};
 use std::{
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -25,10 +27,14 @@ pub async fn read(runs: &Runs, wish: ReadLog) -> LogBytes {
     }
 }
 
-fn read_at(file: &Path, offset: u64, bytes_max: u32) -> io::Result<Vec<u8>> {
-    let mut file = std::fs::File::open(file)?;
+fn read_at(path: &Path, offset: u64, bytes_max: u32) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
-    file.take(u64::from(bytes_max)).read_to_end(&mut bytes)?;
+    (&mut file).take(u64::from(bytes_max)).read_to_end(&mut bytes)?;
+    // A file that is left to another run loses this name first: then the bytes may be that run's.
+    if fs::metadata(path)?.ino() != file.metadata()?.ino() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     Ok(bytes)
 }

@@ -73,10 +73,17 @@ impl Runs {
         Some((file.clone(), held.report.end.is_some()))
     }
 
-    /// The program started at this time (microseconds since 1970).
+    /// The program started at this time (microseconds since 1970). It is news after
+    /// [`Runs::announce`], or together with the end.
     pub fn started(&self, run: u64, at: i64) {
         if let Some(held) = self.held().get_mut(&run) {
             held.report.started = at;
+        }
+    }
+
+    /// The server should know that the program started.
+    pub fn announce(&self, run: u64) {
+        if let Some(held) = self.held().get_mut(&run) {
             held.unsent = true;
         }
         self.news.notify_one();
@@ -185,6 +192,19 @@ mod tests {
         assert_eq!(runs.take_news(10)[0].run, 1, "said again on the next line");
         runs.acknowledge(&[1, 2]);
         assert_eq!(runs.ids(), [2], "a run that goes on is not forgotten");
+    }
+
+    #[test]
+    fn a_start_is_news_when_it_is_announced_and_comes_with_the_end_otherwise() {
+        let (runs, _begun) = runs_with(&[1, 2]);
+        runs.started(1, 5);
+        runs.started(2, 6);
+        assert_eq!(runs.take_news(10), []);
+        runs.announce(1);
+        runs.ended(2, RunEnd::default());
+        let said: Vec<_> =
+            runs.take_news(10).iter().map(|said| (said.started, said.end.is_some())).collect();
+        assert_eq!(said, [(5, false), (6, true)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@
 use crate::{
     inputs::Inputs,
     oss::{Opening, Stores},
-    place::RunDirectory,
+    place::{RunDirectories, RunDirectory},
     results::{self, Notes},
     runs::{Begun, Runs},
     trouble::{Trouble, chain},
@@ -27,20 +27,24 @@ use gristmill_runtime::{
 use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Task};
 use std::{
     collections::BTreeMap,
-    fs::File,
     io,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, RwLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 /// The working directory of every program.
 const WORKDIR: &str = "/batchcompute/workdir";
 /// Search path of programs that set none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long a start waits to be reported with the end: a program shorter than this costs the
+/// server one commit instead of two.
+const START_UNSAID_MAX: Duration = Duration::from_millis(20);
 /// How long a program may take to end after `SIGTERM`.
 const GRACE: Duration = Duration::from_secs(5);
 /// Processes and threads of one sandbox.
@@ -65,6 +69,7 @@ pub struct Place {
     pub(crate) mounter: PathBuf,
     oss_endpoint: RwLock<String>,
     stores: Stores,
+    directories: RunDirectories,
     /// Rings when this machine can run nothing any more.
     pub(crate) broken: Notify,
 }
@@ -80,6 +85,7 @@ impl Place {
         let (layout, owner, fuse) = (node.layout().clone(), node.owner(), machine.fuse);
         let (runs, oss_endpoint, spawner) = (Runs::default(), RwLock::default(), node.start()?);
         let (stores, broken) = (Stores::default(), Notify::new());
+        let directories = RunDirectories::new(config.directory.clone(), owner);
         Ok(Self {
             config,
             runs,
@@ -90,6 +96,7 @@ impl Place {
             mounter,
             oss_endpoint,
             stores,
+            directories,
             broken,
         })
     }
@@ -143,14 +150,9 @@ impl Place {
             cause: Cause::Command,
             message: format!("the command line cannot be split: {error}"),
         })?;
-        let directory =
-            RunDirectory::make(&self.config.directory, run.run, self.owner).map_err(|error| {
-                Trouble::of_machine(
-                    Cause::Sandbox,
-                    "no directory for the run",
-                    format!("{error:#}"),
-                )
-            })?;
+        let directory = self.directories.make(run.run).map_err(|error| {
+            Trouble::of_machine(Cause::Sandbox, "no directory for the run", format!("{error:#}"))
+        })?;
         let opening = self.opening(&task);
         let store = self.stores.open(&opening).map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no object store", chain(&error))
@@ -242,24 +244,33 @@ impl Place {
         program: &ProgramSpec,
     ) -> Result<RunEnd, Trouble> {
         let run = begun.run.run;
-        let (out, err) = (directory.log("stdout"), directory.log("stderr"));
-        let (stdout, stderr) = open_logs(&out, &err)?;
-        self.runs.set_logs(run, [out, err]);
+        let [stdout, stderr] = directory.open_streams().map_err(|error| {
+            Trouble::of_machine(Cause::Sandbox, "no file for the program's output", error)
+        })?;
+        self.runs.set_logs(run, [directory.log("stdout"), directory.log("stderr")]);
         let (say, mut events) = mpsc::unbounded_channel();
         let listener = move |event| drop(say.send(event)); // nobody listens when the run is over
-        let handle =
-            self.spawner.spawn(sandbox, program, stdout, stderr, listener).map_err(|error| {
-                self.broken.notify_one();
-                Trouble::of_machine(Cause::Sandbox, "no sandbox", chain(&error))
-            })?;
+        let handle = self
+            .spawner
+            .spawn(sandbox, program, stdout.into(), stderr.into(), listener)
+            .map_err(|error| {
+            self.broken.notify_one();
+            Trouble::of_machine(Cause::Sandbox, "no sandbox", chain(&error))
+        })?;
         let timeout = Duration::from_secs(u64::from(begun.task.timeout.max(1)));
         let deadline = tokio::time::sleep(timeout);
         tokio::pin!(deadline);
+        let (announcement, mut unsaid) = (tokio::time::sleep(Duration::ZERO), false);
+        tokio::pin!(announcement);
         let (mut timed_out, mut cancelled, mut lost) = (false, false, None);
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(RunEvent::Started { .. }) => self.runs.started(run, now()),
+                    Some(RunEvent::Started { .. }) => {
+                        self.runs.started(run, now());
+                        announcement.as_mut().reset(Instant::now() + START_UNSAID_MAX);
+                        unsaid = true;
+                    }
                     Some(RunEvent::Failed(_)) if cancelled => return Err(Trouble::Cancelled),
                     Some(RunEvent::Failed(failure)) => return Err(self.not_started(failure)),
                     Some(RunEvent::Exited(_)) if cancelled => return Err(Trouble::Cancelled),
@@ -268,6 +279,10 @@ impl Place {
                     }
                     None => return Err(Trouble::of_machine(Cause::Sandbox, "the sandbox is gone", "no word of its end")),
                 },
+                () = &mut announcement, if unsaid => {
+                    unsaid = false;
+                    self.runs.announce(run);
+                }
                 () = &mut deadline, if !timed_out => {
                     timed_out = true;
                     stop(&handle, Duration::ZERO);
@@ -316,16 +331,6 @@ async fn unless_cancelled<T>(
         done = work => Ok(done),
         _ = cancelled.wait_for(|wanted| *wanted) => Err(Trouble::Cancelled),
     }
-}
-
-fn open_logs(out: &Path, err: &Path) -> Result<(OwnedFd, OwnedFd), Trouble> {
-    let open = |path: &Path| {
-        let file = File::options().append(true).create(true).open(path);
-        file.map_err(|error| {
-            Trouble::of_machine(Cause::Sandbox, "no file for the program's output", error)
-        })
-    };
-    Ok((open(out)?.into(), open(err)?.into()))
 }
 
 fn end_of(exit: Exit, timed_out: bool) -> RunEnd {

@@ -375,7 +375,7 @@ fn an_image_is_a_root_of_its_own() {
                 .root(Root::Directory(image.clone()))
                 .mount("/usr", usr.clone());
             let outcome = agent.run(plan);
-            assert!(outcome.output().starts_with("minebin\ndev\n"), "{outcome:?}");
+            assert!(outcome.output().starts_with("minebatchcompute\nbin\ndev\n"), "{outcome:?}");
         }
         assert_eq!(fs::read_to_string(image.join("release")).expect("kept"), "mine");
     });
