@@ -111,7 +111,7 @@ impl Read {
         let program = self.common.programs(house)?.join("gristmill");
         let machine = Machine::look(house);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let region = runtime.block_on(Region::start(&program))?;
+        let region = runtime.block_on(Region::start(&program, None))?;
         let desk = Desk {
             region: &region,
             program,

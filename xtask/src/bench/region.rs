@@ -12,6 +12,7 @@ use serde_json::json;
 use std::{
     fs::{self, File},
     net::{SocketAddr, TcpListener},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -31,6 +32,8 @@ const KEY: (&str, &str) = ("benchkeyid", "benchkeysecret");
 pub struct Region {
     process: Child,
     directory: TempDir,
+    /// Where machines have their directories, when that is not below the region's.
+    _scratch: Option<TempDir>,
     /// The signed client.
     pub client: Client,
     /// Its object store.
@@ -40,9 +43,16 @@ pub struct Region {
 }
 
 impl Region {
-    /// Starts `gristmill serve` and waits until it answers.
-    pub async fn start(program: &Path) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("gristmill-bench-").tempdir()?;
+    /// Starts `gristmill serve` and waits until it answers. Machines have their directories below
+    /// `scratch`, if it is given.
+    pub async fn start(program: &Path, scratch: Option<&Path>) -> Result<Self> {
+        let place = |at: &Path| tempfile::Builder::new().prefix("gristmill-bench-").tempdir_in(at);
+        let directory = place(&std::env::temp_dir())?;
+        let scratch = scratch.map(place).transpose()?;
+        if let Some(scratch) = &scratch {
+            fs::create_dir(directory.path().join("data"))?;
+            symlink(scratch.path(), directory.path().join("data/workers"))?;
+        }
         let [api, oss, mns] = free_ports()?;
         let log = File::create(directory.path().join("serve.log"))?;
         let process = Command::new(program)
@@ -65,7 +75,7 @@ impl Region {
         };
         let store = Store::remote(&endpoints.oss_url, credentials(), clock)?;
         let client = Client::new(endpoints, credentials());
-        let mut region = Self { process, directory, client, store, oss };
+        let mut region = Self { process, directory, _scratch: scratch, client, store, oss };
         region.wait_until_it_answers().await?;
         Ok(region)
     }

@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -49,6 +49,10 @@ pub struct Short {
     /// parallelism.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     slots: u32,
+    /// Machines have their directories here instead of below the region's; on a memory file system
+    /// this shows what the disk's costs.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -92,6 +96,7 @@ struct Raw<'a> {
     machine: Machine,
     instances: u32,
     slots: u32,
+    scratch: Option<&'a Path>,
     summary: &'a Summary,
     rounds: &'a [Round],
 }
@@ -106,14 +111,20 @@ impl Short {
         let rounds = runtime.block_on(self.rounds(&programs))?;
         let summary = self.sum_up(&rounds);
         self.show(&rounds, &summary);
-        let (instances, slots) = (self.instances, self.slots);
-        let raw = Raw { machine, instances, slots, summary: &summary, rounds: &rounds };
+        let raw = Raw {
+            machine,
+            instances: self.instances,
+            slots: self.slots,
+            scratch: self.scratch.as_deref(),
+            summary: &summary,
+            rounds: &rounds,
+        };
         self.common.keep(house, "short", &raw)?;
         Ok(ExitCode::SUCCESS)
     }
 
     async fn rounds(&self, programs: &Path) -> Result<Vec<Round>> {
-        let region = Region::start(&programs.join("gristmill")).await?;
+        let region = Region::start(&programs.join("gristmill"), self.scratch.as_deref()).await?;
         let cluster = region.cluster(self.slots).await?;
         let loops = |kind| floor::run(programs, kind, self.instances, self.slots);
         let mut rounds = Vec::new();
