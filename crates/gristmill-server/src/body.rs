@@ -4,7 +4,13 @@
 //! not. What the client still sends is read and dropped for a while, because a client that is cut
 //! off while it sends never sees the answer.
 //!
-//! Start at [`gather`].
+//! Invariants
+//! - All bodies under way together take a bounded amount of memory; who finds no room waits, and is
+//!   told to come again when it takes too long. Room is taken once, before the first byte, so
+//!   nobody waits while holding some.
+//! - A client that dawdles gives its room back after a while.
+//!
+//! Start at [`Bodies::gather`].
 
 use axum::body::{Body, HttpBody};
 use futures::StreamExt;
@@ -12,15 +18,24 @@ use gristmill_wire::{
     api::{BODY_BYTES_MAX, JOB_BODY_BYTES_MAX},
     error::{ApiError, Code},
 };
-use std::time::Duration;
+use std::{ops::Deref, sync::Arc, time::Duration};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
 /// A client may pause this long while it sends.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A body may take this long in all.
+const TIME_MAX: Duration = Duration::from_secs(15 * 60);
+/// How long a request may wait for room.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(30);
+/// What all bodies under way may take together.
+const TOGETHER_BYTES_MAX: usize = 512 << 20;
+/// Room is given in such pieces; a body below this needs none.
+const PIECE_BYTES: usize = 64 << 10;
 /// How much of a body that is too large is read and dropped.
 const DROPPED_BYTES_MAX: u64 = 256 << 20;
 /// Memory set aside before the first byte has come, whatever length was announced.
-const FIRST_BYTES_MAX: usize = 64 << 10;
+const FIRST_BYTES_MAX: usize = PIECE_BYTES;
 
 /// The largest body of an operation, before anything else is known of it.
 pub fn bytes_max(method: &str, target: &str) -> usize {
@@ -31,11 +46,67 @@ pub fn bytes_max(method: &str, target: &str) -> usize {
     }
 }
 
-/// The whole body, if it has at most `bytes_max` bytes and comes to its end.
-pub async fn gather(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+/// The bodies under way.
+pub struct Bodies {
+    room: Arc<Semaphore>,
+}
+
+/// A body, and the room it takes until it is dropped.
+pub struct Gathered {
+    bytes: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Gathered {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self::of(TOGETHER_BYTES_MAX)
+    }
+}
+
+impl Bodies {
+    fn of(together_bytes_max: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(together_bytes_max / PIECE_BYTES)) }
+    }
+
+    /// The whole body, if it has at most `bytes_max` bytes and comes to its end.
+    pub async fn gather(&self, body: Body, bytes_max: usize) -> Result<Gathered, ApiError> {
+        let hint = body.size_hint();
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let most = hint.upper().map_or(bytes_max, size);
+        let is_over = size(hint.lower()) > bytes_max;
+        let _room = if is_over { None } else { self.room(most.min(bytes_max)).await? };
+        let read = tokio::time::timeout(TIME_MAX, read(body, bytes_max, is_over));
+        let bytes = read.await.unwrap_or_else(|_| Err(refused("took too long")))?;
+        Ok(Gathered { bytes, _room })
+    }
+
+    async fn room(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        let pieces = u32::try_from(bytes / PIECE_BYTES).unwrap_or(u32::MAX);
+        if pieces == 0 {
+            return Ok(None);
+        }
+        let found = self.room.clone().acquire_many_owned(pieces);
+        match tokio::time::timeout(ROOM_WAIT_MAX, found).await {
+            Ok(permit) => Ok(Some(permit.expect("the room is never closed"))),
+            Err(_) => {
+                let message = "too many large requests are under way, try again later";
+                Err(ApiError::new(Code::Throttling, message))
+            }
+        }
+    }
+}
+
+/// Reads on behind `bytes_max`, for a while, and then refuses. `is_over`: that is clear already.
+async fn read(body: Body, bytes_max: usize, mut is_over: bool) -> Result<Vec<u8>, ApiError> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut whole = Vec::with_capacity(announced.min(FIRST_BYTES_MAX));
-    let mut is_over = announced > bytes_max;
     let (mut stream, mut received) = (body.into_data_stream(), 0_u64);
     while let Some(piece) = next(&mut stream).await? {
         received += piece.len() as u64;
@@ -94,6 +165,10 @@ mod tests {
         (Body::from_stream(pieces), read)
     }
 
+    async fn gather(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+        Bodies::default().gather(body, bytes_max).await.map(|gathered| gathered.to_vec())
+    }
+
     async fn code(body: Body, bytes_max: usize) -> String {
         gather(body, bytes_max).await.expect_err("refused").to_string()
     }
@@ -132,6 +207,28 @@ mod tests {
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         let gone = stream::iter([Ok(Bytes::from("a")), Err(reset)]);
         assert!(code(Body::from_stream(gone), 10).await.contains("is incomplete"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_dawdles_gives_up_its_place() {
+        let drop_by_drop = stream::unfold((), |()| async {
+            tokio::time::sleep(SILENCE_MAX / 2).await;
+            Some((Ok::<_, io::Error>(Bytes::from("a")), ()))
+        });
+        assert!(code(Body::from_stream(drop_by_drop), PIECE).await.contains("took too long"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_share_a_bounded_room_and_give_it_back() {
+        let bodies = Bodies::of(4 * PIECE_BYTES);
+        let large = || bodies.gather(pieces(3).0, 3 * PIECE);
+        let first = large().await.expect("there is room");
+        let refusal = large().await.err().expect("no room").to_string();
+        assert!(refusal.starts_with("Throttling: too many large requests"), "{refusal}");
+        assert!(bodies.gather(Body::from("small"), 3 * PIECE).await.is_ok());
+        drop(first);
+        assert_eq!(large().await.map(|body| body.len()).ok(), Some(3 * PIECE));
+        assert_eq!(bodies.room.available_permits(), 4);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! Start at [`Door::answer`]; the operations are in `handlers`.
 
 use crate::{
-    body,
+    body::{Bodies, Gathered, bytes_max},
     catalogue::Catalogue,
     config::RegionConfig,
     handlers,
@@ -46,6 +46,8 @@ pub struct Door {
     pub config: RegionConfig,
     /// What time it is.
     pub clock: Clock,
+    /// Bodies of requests under way.
+    pub bodies: Bodies,
 }
 
 /// A request whose signature holds.
@@ -57,7 +59,7 @@ pub struct Call {
     /// Path and query as received.
     pub target: String,
     /// The whole body.
-    pub body: Vec<u8>,
+    pub body: Gathered,
 }
 
 /// What a handler answers.
@@ -101,7 +103,7 @@ impl Door {
         let method = parts.method.as_str().to_owned();
         let target = target_of(&parts);
         let account = self.verify(&method, &target, &parts.headers)?;
-        let body = body::gather(body, body::bytes_max(&method, &target)).await?;
+        let body = self.bodies.gather(body, bytes_max(&method, &target)).await?;
         Ok(Call { account, method, target, body })
     }
 

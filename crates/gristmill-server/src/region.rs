@@ -7,6 +7,7 @@
 
 use crate::{
     agent_service::AgentService,
+    body::Bodies,
     briefing::Briefing,
     catalogue::{Catalogue, CatalogueError},
     config::RegionConfig,
@@ -158,6 +159,7 @@ impl Region {
             catalogue,
             config: config.clone(),
             clock: clock.clone(),
+            bodies: Bodies::default(),
         });
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
