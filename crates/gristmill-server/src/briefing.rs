@@ -3,7 +3,9 @@
 
 use crate::keys::{KeyRing, TaskKey};
 use gristmill_core::World;
-use gristmill_model::{Generation, JobId, TaskName, TaskSpec, WorkerId};
+use gristmill_model::{
+    ClusterSpec, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId, spec::MountEntry,
+};
 use gristmill_wire::agent::{Mapping, Task};
 use std::collections::BTreeMap;
 
@@ -30,12 +32,12 @@ impl Briefing {
     ) -> Option<Task> {
         let spec = world.any_job(*job)?.spec.tasks.get(task)?;
         let cluster = world.worker(worker)?.cluster;
-        let cluster_env = &world.any_cluster(cluster)?.spec.env;
+        let described = &world.any_cluster(cluster)?.spec;
         let key = TaskKey { worker, generation, job: *job, task: task.clone() };
         let (access_key_id, access_key_secret) = keys.task_key(&key);
         let mut env = self.environment(job, task, worker);
         env.insert("BATCH_COMPUTE_CLUSTER_ID".into(), cluster.to_string());
-        env.extend(cluster_env.clone());
+        env.extend(described.env.clone());
         env.extend(spec.program.env.clone());
         Some(Task {
             number,
@@ -44,8 +46,8 @@ impl Briefing {
             command_line: spec.program.command_line.clone(),
             package: spec.program.package.as_ref().map(ToString::to_string).unwrap_or_default(),
             env,
-            inputs: inputs(spec),
-            outputs: outputs(spec),
+            inputs: inputs(spec, described),
+            outputs: outputs(spec, described),
             logs: spec
                 .logs
                 .iter()
@@ -84,33 +86,37 @@ impl Briefing {
     }
 }
 
-fn mapping(remote: &gristmill_model::OssPath, local: &str) -> Mapping {
+fn mapping(remote: &OssPath, local: &str) -> Mapping {
     Mapping { remote: remote.to_string(), local: local.to_owned() }
 }
 
-fn stream(prefix: Option<&gristmill_model::OssPath>) -> String {
+fn stream(prefix: Option<&OssPath>) -> String {
     prefix.map(|path| path.clone().into_prefix().to_string()).unwrap_or_default()
 }
 
-/// `InputMapping`, and every entry of `Mounts` in the object store.
-fn inputs(spec: &TaskSpec) -> Vec<Mapping> {
-    let mapped = spec.inputs.iter().map(|input| mapping(&input.source, &input.local));
-    let mounted = oss_entries(spec).map(|(source, entry)| mapping(&source, &entry.destination));
-    mapped.chain(mounted).collect()
+/// What the cluster and the task mount, and `InputMapping`; the later lies on top.
+fn inputs(task: &TaskSpec, cluster: &ClusterSpec) -> Vec<Mapping> {
+    let mounted =
+        oss_entries(task, cluster).map(|(source, entry)| mapping(&source, &entry.destination));
+    let mapped = task.inputs.iter().map(|input| mapping(&input.source, &input.local));
+    mounted.chain(mapped).collect()
 }
 
 /// `OutputMapping`, and the writable entries of `Mounts`.
-fn outputs(spec: &TaskSpec) -> Vec<Mapping> {
-    let mapped = spec.outputs.iter().map(|output| mapping(&output.destination, &output.local));
-    let mounted = oss_entries(spec)
+fn outputs(task: &TaskSpec, cluster: &ClusterSpec) -> Vec<Mapping> {
+    let mapped = task.outputs.iter().map(|output| mapping(&output.destination, &output.local));
+    let mounted = oss_entries(task, cluster)
         .filter(|(_, entry)| entry.write_support)
         .map(|(source, entry)| mapping(&source, &entry.destination));
     mapped.chain(mounted).collect()
 }
 
-fn oss_entries(
-    spec: &TaskSpec,
-) -> impl Iterator<Item = (gristmill_model::OssPath, &gristmill_model::spec::MountEntry)> {
-    let entries = spec.mounts.iter().flat_map(|mounts| &mounts.entries);
+/// The entries of `Mounts` that lie in the object store: the cluster's, then the task's.
+pub fn oss_entries<'a>(
+    task: &'a TaskSpec,
+    cluster: &'a ClusterSpec,
+) -> impl Iterator<Item = (OssPath, &'a MountEntry)> {
+    let mounts = cluster.configs.mounts.iter().chain(&task.mounts);
+    let entries = mounts.flat_map(|mounts| &mounts.entries);
     entries.filter_map(|entry| Some((entry.source.parse().ok()?, entry)))
 }

@@ -5,9 +5,10 @@
 //! generation is wanted and the job exists, and only for what the task's mappings name: a lost
 //! worker that still writes is refused by the object store.
 
+use crate::briefing::oss_entries;
 use gristmill_core::World;
 use gristmill_model::{
-    AccountId, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId, WorkerState,
+    AccountId, ClusterSpec, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId, WorkerState,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -82,9 +83,10 @@ impl KeyRing {
         let worker = world.worker(key.worker)?;
         // A machine that is to go has lost its runs: what it still writes is late.
         let wanted = worker.generation == key.generation && worker.state != WorkerState::Deleting;
+        let cluster = world.any_cluster(worker.cluster)?;
         let job = world.any_job(key.job)?;
         let task = job.spec.tasks.get(&key.task)?;
-        wanted.then(|| (self.task_key(&key).1, job.account, grants(task)))
+        wanted.then(|| (self.task_key(&key).1, job.account, grants(task, &cluster.spec)))
     }
 
     fn derive(&self, parts: &[&str]) -> String {
@@ -114,18 +116,15 @@ impl TaskKey {
     }
 }
 
-/// What the mappings of a task name, and nothing else.
-pub fn grants(task: &TaskSpec) -> Vec<Grant> {
+/// What the mappings of a task and the mounts of its cluster name, and nothing else.
+pub fn grants(task: &TaskSpec, cluster: &ClusterSpec) -> Vec<Grant> {
     let read = |path: &OssPath| Grant { path: path.clone(), write: false };
     let write = |path: OssPath| Grant { path, write: true };
-    let mounted = task.mounts.iter().flat_map(|mounts| &mounts.entries);
-    let mounted =
-        mounted.filter_map(|entry| Some((entry.source.parse().ok()?, entry.write_support)));
     let mut all: Vec<Grant> = task.inputs.iter().map(|input| read(&input.source)).collect();
     all.extend(task.program.package.iter().map(read));
-    for (path, writable) in mounted {
+    for (path, entry) in oss_entries(task, cluster) {
         all.push(read(&path));
-        if writable {
+        if entry.write_support {
             all.push(write(path));
         }
     }

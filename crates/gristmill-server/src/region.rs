@@ -2,8 +2,8 @@
 //!
 //! Starting: the world is recovered, the object store opened, the listeners bound, and only then
 //! work begins: standing effects go to the hands, agents that lived on call again. Stopping:
-//! listeners close, what is in flight is answered, a checkpoint is taken, and workers end with the
-//! region; after a crash they live on.
+//! workers end with the region, listeners close, what is in flight is answered, a checkpoint is
+//! taken; after a crash workers live on.
 
 use crate::{
     agent_service::AgentService,
@@ -25,7 +25,7 @@ use crate::{
 };
 use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
-use gristmill_model::AccountId;
+use gristmill_model::{AccountId, Seconds, spec::Limits};
 use gristmill_provider::{LocalProvider, Provider, ProviderError};
 use gristmill_wire::agent::CONNECT_PATH;
 use http::Request;
@@ -38,6 +38,10 @@ use tracing::{info, warn};
 
 /// How long requests and workers may take to end when the region stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Longest wait before a host without room is asked again: asking costs nothing here, and room
+/// comes whenever a task ends.
+const ASK_AGAIN_MAX: Seconds = Seconds(5);
 
 /// What a region must not print.
 pub struct RegionSecrets {
@@ -95,6 +99,9 @@ pub enum RegionError {
 pub struct Region {
     mill: Mill,
     provider: Arc<dyn Provider>,
+    /// Ends what asks for machines.
+    halt: watch::Sender<bool>,
+    /// Ends the listeners.
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     /// Where the API listens.
@@ -117,8 +124,10 @@ impl Region {
         let account = AccountId(config.root_account);
         let listeners = Listeners::bind(&config).await?;
         let (api, oss_address) = (listeners.api_address(), listeners.oss_address());
+        let provider = provider(&config)?;
         let options = Options {
-            limits: config.limits.clone(),
+            limits: within_reach(&config.limits, provider.as_ref()),
+            ask_again_max: ASK_AGAIN_MAX,
             slots_per_worker: config.local.slots,
             worker_start_max: config.patience.worker_start_max,
             ..Options::default()
@@ -139,7 +148,6 @@ impl Region {
         };
         let beat = config.patience.worker_beat.into();
         let sessions = Arc::new(Sessions::new(mill.clone(), keys.clone(), briefing, beat));
-        let provider = provider(&config)?;
         let launch = Launch {
             program,
             server: format!("http://{api}"),
@@ -161,21 +169,22 @@ impl Region {
             clock: clock.clone(),
             bodies: Bodies::default(),
         });
+        let (halt, halting) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(hands.clone().work(standing, effects, stopping.clone()));
+        tasks.spawn(hands.clone().work(standing, effects, halting.clone()));
         tasks.spawn(hands.observe(
             config.patience.observe_every.into(),
             sessions.hang_ups(),
-            stopping.clone(),
+            halting.clone(),
         ));
         tasks.spawn(patience::watch_workers(
             mill.clone(),
             sessions.clone(),
             config.patience.clone(),
-            stopping.clone(),
+            halting.clone(),
         ));
-        tasks.spawn(patience::tick(mill.clone(), clock, stopping.clone()));
+        tasks.spawn(patience::tick(mill.clone(), clock, halting.clone()));
         let services = ByHost {
             batchcompute: router(door, sessions),
             oss: oss(doorkeeper),
@@ -183,11 +192,14 @@ impl Region {
         };
         listeners.serve(&mut tasks, &services, &stopping);
         info!(region = config.region, %api, oss = %oss_address, data = %config.data_dir.display(), "region is up");
-        Ok(Self { mill, provider, stop, tasks, api, oss: oss_address })
+        Ok(Self { mill, provider, halt, stop, tasks, api, oss: oss_address })
     }
 
-    /// Answers what is in flight, takes a checkpoint, ends the workers.
+    /// Ends the workers, while they can still bring their logs home; then answers what is in
+    /// flight and takes a checkpoint.
     pub async fn stop(mut self) {
+        self.halt.send_replace(true);
+        end_workers(&self.provider).await;
         self.stop.send_replace(true);
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
@@ -195,7 +207,6 @@ impl Region {
         }
         self.tasks.shutdown().await;
         self.mill.stop().await;
-        end_workers(&self.provider).await;
         info!("region is down");
     }
 }
@@ -213,6 +224,13 @@ fn catalogue(config: &RegionConfig) -> Result<Catalogue, RegionError> {
 fn key_ring(secrets: &RegionSecrets, account: AccountId) -> KeyRing {
     let key = AccountKey { secret: secrets.root_key_secret.clone(), account };
     KeyRing::new(secrets.region_secret, BTreeMap::from([(secrets.root_key_id.clone(), key)]))
+}
+
+/// An automatic cluster larger than what the provider can run would only use up the quota.
+fn within_reach(limits: &Limits, provider: &dyn Provider) -> Limits {
+    let reach = provider.capabilities().workers_max.unwrap_or(u32::MAX);
+    let auto_cluster_machines_max = limits.auto_cluster_machines_max.min(reach);
+    Limits { auto_cluster_machines_max, ..limits.clone() }
 }
 
 fn processors() -> u32 {

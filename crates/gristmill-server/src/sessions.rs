@@ -339,7 +339,7 @@ impl Session<'_> {
         let running = running.map(|view| (view.what.job, view.what.task.clone()));
         let number = self.tasks.give(key.clone(), running);
         let placed_on = (self.worker, self.generation);
-        let Sessions { briefing, keys, .. } = &*self.sessions;
+        let Sessions { briefing, keys, .. } = self.sessions;
         let Some(task) = briefing.task(world, placed_on, key, number, keys) else {
             warn!(worker = %self.worker, job = %key.0, task = %key.1, "a run of an unknown task");
             self.tasks.forget(key);
