@@ -5,7 +5,8 @@
 //! real region in `tests/bad-input`.
 
 use gristmill_model::{
-    AccountId, ClusterId, GroupName, InstanceNo, JobId, Timestamp, WorkerId, WorkerState, spec::Limits,
+    AccountId, ClusterId, GroupName, InstanceNo, JobId, Timestamp, WorkerId, WorkerState,
+    spec::Limits,
 };
 use gristmill_wire::{
     api::{
@@ -180,7 +181,8 @@ fn every_reference_leads_somewhere_and_every_path_names_its_parts() {
     for (path, item) in object(&document["paths"]) {
         let named: Vec<_> = path.split('/').filter_map(|part| part.strip_prefix('{')).collect();
         let given = item["parameters"].as_array().map_or(&[][..], Vec::as_slice);
-        let given = given.iter().map(|one| resolve(&document, one)["name"].as_str().expect("a name"));
+        let given =
+            given.iter().map(|one| resolve(&document, one)["name"].as_str().expect("a name"));
         let given: Vec<_> = given.map(|name| format!("{name}}}")).collect();
         assert_eq!(given, named, "{path}");
     }
@@ -222,7 +224,8 @@ fn answers_have_exactly_the_documented_members() {
     let machine = bodies::ClusterInstance::new(WorkerId(1), WorkerState::Running, "h");
     check_exact("ClusterInstanceList", &List::page(vec![machine.clone()], None::<u32>));
     check_exact("ClusterInstance", &machine);
-    let image = bodies::Image { r#type: "System".into(), platform: "Linux".into(), ..Default::default() };
+    let image =
+        bodies::Image { r#type: "System".into(), platform: "Linux".into(), ..Default::default() };
     check_exact("ImageList", &List::page(vec![image.clone()], None::<u32>));
     check_exact("Image", &image);
     check_exact("ErrorBody", &ApiError::new(Code::BadDag, "a cycle").body("id", "host"));
