@@ -277,9 +277,7 @@ mod tests {
             (S::Failed, E::Start, S::Waiting),
         ];
         for from in [S::Waiting, S::Running, S::Finished, S::Failed, S::Stopped] {
-            for event in
-                [E::InstanceStarted, E::Completed, E::InstanceFailed, E::Stop, E::Start]
-            {
+            for event in [E::InstanceStarted, E::Completed, E::InstanceFailed, E::Stop, E::Start] {
                 let wanted = legal.iter().find(|row| (row.0, row.1) == (from, event));
                 assert_eq!(from.next(event).ok(), wanted.map(|row| row.2), "{from} {event:?}");
             }
