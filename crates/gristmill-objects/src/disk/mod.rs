@@ -428,6 +428,10 @@ mod tests {
             let there = store.head("bucket", &format!("key-{n}")).await.is_ok();
             assert_eq!(there, outcome.is_ok(), "key-{n} is what its put was told");
         }
+        let mut more = 0;
+        while put(format!("more-{more}")).await.is_ok() {
+            more += 1;
+        }
         assert!(!directory.path().join("reserve").exists(), "the reserve is given up");
         store.delete("bucket", "first").await.expect("removing goes on");
         set_pages_max(&store, "1000000").await;

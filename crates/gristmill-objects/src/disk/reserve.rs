@@ -10,7 +10,10 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Enough for removing thousands of objects at once.
@@ -20,12 +23,15 @@ const SIZE: usize = 8 * 1024 * 1024;
 pub(super) struct Reserve {
     path: PathBuf,
     spent: AtomicBool,
+    /// Held while the file is made or removed, so that `spent` says whether it is there.
+    changing: Mutex<()>,
 }
 
 impl Reserve {
     /// Sets space aside in a directory, or finds that there is none.
     pub fn keep(directory: &Path) -> Self {
-        let reserve = Self { path: directory.join("reserve"), spent: AtomicBool::new(false) };
+        let path = directory.join("reserve");
+        let reserve = Self { path, spent: AtomicBool::new(false), changing: Mutex::default() };
         if let Err(error) = reserve.fill() {
             reserve.spend();
             tracing::warn!(%error, "the disk of the object store is full");
@@ -35,6 +41,7 @@ impl Reserve {
 
     /// Gives the space up: the disk is full.
     pub fn spend(&self) {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.spent.store(true, Ordering::Release);
         // Not there is as good as removed.
         let _ = fs::remove_file(&self.path);
@@ -48,6 +55,7 @@ impl Reserve {
     /// Lets the store grow if there is room for that and for the reserve. Waits for the disk when
     /// it was given up.
     pub fn admit(&self) -> Result<(), ObjectError> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_spent() {
             self.fill().map_err(|error| {
                 let _ = fs::remove_file(&self.path);
