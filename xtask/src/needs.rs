@@ -43,6 +43,18 @@ const NEEDS: &[Need] = &[
         package: "fuse3",
         reason: "mounts of an ordinary user",
     },
+    Need {
+        name: "java",
+        probe: ("java", &["-version"]),
+        package: "default-jdk-headless",
+        reason: "the official Java SDK",
+    },
+    Need {
+        name: "mvn",
+        probe: ("mvn", &["--version"]),
+        package: "maven",
+        reason: "the official Java SDK",
+    },
 ];
 
 /// Sees to it that the needs are there as far as possible.
