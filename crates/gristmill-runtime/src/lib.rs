@@ -41,11 +41,12 @@ mod spawner;
 pub mod spec;
 mod supervisor;
 mod sys;
+pub mod terminal;
 
 pub use layout::{Layout, Located};
 pub use memory::MemoryScratch;
 pub use node::{Node, NodeError, NodeOptions, NodeReport};
-pub use spawner::{RunHandle, SpawnError, Spawner};
+pub use spawner::{RunHandle, SpawnError, Spawner, Streams};
 pub use spec::{
     Ended, Exit, Identity, Limits, MountKind, ProgramSpec, Root, RunEvent, SandboxMount,
     SandboxSpec, Stage, StartFailure, Usage,

@@ -334,7 +334,7 @@ fn become_spawner(
 ) -> io::Result<Supervisor> {
     let kept = rustix::io::fcntl_dupfd_cloexec(&socket, 3)?;
     let number = std::os::fd::AsRawFd::as_raw_fd(&kept);
-    sys::close_all_but([number; 3]);
+    sys::close_all_but(vec![number]);
     std::mem::forget(socket); // closed above, like the agent's end
     sys::ignore_signals(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
     rustix::thread::set_name(c"spawner")?;

@@ -27,7 +27,7 @@ pub(crate) type Ticket = u64;
 /// From the agent to the spawner.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// Start a run. Descriptors: standard output, standard error.
+    /// Start a run. Descriptors: standard output, standard error, and standard input if it has one.
     Spawn { ticket: Ticket, sandbox: Box<SandboxSpec>, program: ProgramSpec },
     /// Send `SIGTERM` to the program, and after the grace kill its tree.
     Stop { ticket: Ticket, grace_millis: u64 },
@@ -48,8 +48,8 @@ pub(crate) struct Notice {
 const PACKET_BYTES_MAX: usize = 64 * 1024;
 /// A message of more bytes is refused: no command line the kernel accepts needs them.
 const MESSAGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Memory file, standard output, standard error.
-const DESCRIPTORS_MAX: usize = 3;
+/// Memory file, standard output, standard error, standard input.
+const DESCRIPTORS_MAX: usize = 4;
 
 /// Sends one message. `Errno::AGAIN` when `flags` say not to wait and there is no room.
 pub(crate) fn send<T: Serialize>(

@@ -31,6 +31,16 @@ pub enum SpawnError {
 
 type Listener = Box<dyn FnMut(RunEvent) + Send>;
 
+/// Where the standard streams of a program lead.
+pub struct Streams {
+    /// Empty when `None`. A terminal becomes the program's controlling terminal.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+}
+
 /// Makes sandboxes.
 #[derive(Clone)]
 pub struct Spawner {
@@ -76,10 +86,27 @@ impl Spawner {
         stderr: OwnedFd,
         listener: impl FnMut(RunEvent) + Send + 'static,
     ) -> Result<RunHandle, SpawnError> {
+        let streams = Streams { stdin: None, stdout, stderr };
+        self.spawn_connected(sandbox, program, streams, listener)
+    }
+
+    /// [`Spawner::spawn`] with a choice of standard input.
+    pub fn spawn_connected(
+        &self,
+        sandbox: &SandboxSpec,
+        program: &ProgramSpec,
+        streams: Streams,
+        listener: impl FnMut(RunEvent) + Send + 'static,
+    ) -> Result<RunHandle, SpawnError> {
         let ticket = self.shared.open(Box::new(listener))?;
         let request =
             Request::Spawn { ticket, sandbox: Box::new(sandbox.clone()), program: program.clone() };
-        let attached = [stdout.as_fd(), stderr.as_fd()];
+        let Streams { stdin, stdout, stderr } = &streams;
+        let attached: Vec<_> = [Some(stdout), Some(stderr), stdin.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(AsFd::as_fd)
+            .collect();
         let socket = self.shared.socket.as_fd();
         if let Err(error) = protocol::send(socket, &request, &attached, SendFlags::empty()) {
             // Without a listener it has heard of the failure already.

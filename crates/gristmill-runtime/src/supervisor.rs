@@ -145,8 +145,9 @@ impl Supervisor {
         ticket: Ticket,
         sandbox: &SandboxSpec,
         program: &ProgramSpec,
-        attached: Vec<OwnedFd>,
+        mut attached: Vec<OwnedFd>,
     ) -> Result<Run, SetupError> {
+        let stdin = if attached.len() == 3 { attached.pop() } else { None };
         let [stdout, stderr] = <[OwnedFd; 2]>::try_from(attached)
             .map_err(|_| SetupError::new(Stage::Spawner, "a run needs two descriptors"))?;
         check(sandbox, &self.prepared)?;
@@ -162,6 +163,7 @@ impl Supervisor {
             group: &group,
             sandbox,
             program,
+            stdin: stdin.as_ref().map(AsFd::as_fd),
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
             reports: writer.as_fd(),
@@ -182,7 +184,8 @@ impl Supervisor {
     fn clone_init(setup: &Setup<'_>, reports: OwnedFd) -> Result<Run, SetupError> {
         let namespaces =
             libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        let keep = [setup.stdout.as_raw_fd(), setup.stderr.as_raw_fd(), setup.reports.as_raw_fd()];
+        let streams = [Some(setup.stdout), Some(setup.stderr), setup.stdin, Some(setup.reports)];
+        let keep: Vec<_> = streams.into_iter().flatten().map(|fd| fd.as_raw_fd()).collect();
         let child = sys::clone_child(namespaces, || {
             sys::close_all_but(keep);
             sys::exit_now(sandbox::run(setup))

@@ -97,7 +97,7 @@ pub(crate) fn collect_any() -> Option<(i32, i32)> {
 ///
 /// For a process that is about to leave its copy of another one's memory behind: owners of the
 /// closed descriptors in that memory must never be dropped.
-pub(crate) fn close_all_but(mut keep: [i32; 3]) {
+pub(crate) fn close_all_but(mut keep: Vec<i32>) {
     keep.sort_unstable();
     let mut from = 3;
     for fd in keep {

@@ -52,6 +52,17 @@ fn output_goes_where_it_was_asked_to_and_can_be_opened_anew() {
 }
 
 #[test]
+fn a_terminal_controls_the_program_that_reads_from_it() {
+    as_everyone(|agent| {
+        let script = "read word && test -t 0 && echo \"$word\" && echo said >/dev/tty && stty size";
+        let mut plan = agent.plan(&["sh", "-c", script]);
+        plan.typed = Some("hello\n".into());
+        let run = agent.spawn(plan);
+        assert_eq!(agent.wait(run).output(), "hello\n17 91");
+    });
+}
+
+#[test]
 fn a_program_that_cannot_be_executed_says_precisely_why() {
     as_everyone(|agent| {
         let home = agent.directory("package");

@@ -6,6 +6,8 @@
 
 use gristmill_runtime::{
     Identity, MemoryScratch, Node, NodeOptions, ProgramSpec, RunEvent, RunHandle, SandboxSpec,
+    Streams,
+    terminal::{Terminal, WindowSize},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -38,6 +40,8 @@ enum Order {
         scratch_bytes: Option<u64>,
         /// Paths of the sandbox to find on this machine.
         locate: Vec<String>,
+        /// Text to type into a terminal that is its standard input.
+        typed: Option<String>,
     },
     Kill {
         run: u64,
@@ -75,9 +79,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let spawner = node.start()?;
     let (ended, wait) = mpsc::channel();
     let mut handles: BTreeMap<u64, RunHandle> = BTreeMap::new();
+    let mut terminals = Vec::new();
     for line in lines {
         match serde_json::from_str(&line?)? {
-            Order::Spawn { run, sandbox, program, stdout, stderr, scratch_bytes, locate } => {
+            Order::Spawn {
+                run,
+                sandbox,
+                program,
+                stdout,
+                stderr,
+                scratch_bytes,
+                locate,
+                typed,
+            } => {
                 let mount = |bytes| MemoryScratch::mount(&sandbox.scratch, bytes);
                 let mut scratch = scratch_bytes.map(mount).transpose()?;
                 let (out, err) = (File::create(stdout)?, File::create(stderr)?);
@@ -92,7 +106,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                     let located = located.map(|l| l.map(|l| l.directory.join(l.rest))).collect();
                     say(Said { run, event, located }, &ended);
                 };
-                let handle = spawner.spawn(&sandbox, &program, out.into(), err.into(), listener)?;
+                let terminal = typed.map(typed_into_a_terminal).transpose()?;
+                let (agent, stdin) = terminal.map(|both| (both.agent, both.program)).unzip();
+                terminals.extend(agent);
+                let streams = Streams { stdin, stdout: out.into(), stderr: err.into() };
+                let handle = spawner.spawn_connected(&sandbox, &program, streams, listener)?;
                 handles.insert(run, handle);
             }
             Order::Kill { run } => handles[&run].kill()?,
@@ -105,6 +123,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         wait.recv()?;
     }
     Ok(())
+}
+
+fn typed_into_a_terminal(text: String) -> std::io::Result<Terminal> {
+    let terminal = Terminal::open(WindowSize { columns: 91, rows: 17 })?;
+    rustix::io::write(&terminal.agent, text.as_bytes())?;
+    Ok(terminal)
 }
 
 fn say(said: Said, ended: &mpsc::Sender<()>) {

@@ -50,6 +50,7 @@ pub(crate) struct Setup<'a> {
     pub group: &'a RunGroup,
     pub sandbox: &'a SandboxSpec,
     pub program: &'a ProgramSpec,
+    pub stdin: Option<BorrowedFd<'a>>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
     pub reports: BorrowedFd<'a>,

@@ -23,7 +23,7 @@ pub(super) fn execute(setup: &Setup<'_>) -> Result<Infallible, SetupError> {
     let program = setup.program;
     let (arguments, env) = texts(setup)?;
     rustix::process::setsid().at(Stage::Process, || "cannot make a session".into())?;
-    connect(setup).at(Stage::Process, || "cannot connect the program's output".into())?;
+    connect(setup).at(Stage::Process, || "cannot connect the program's streams".into())?;
     rustix::process::chdir(program.directory.as_str()).at(Stage::Directory, || {
         format!("cannot enter the working directory `{}`", program.directory)
     })?;
@@ -50,14 +50,17 @@ fn texts(setup: &Setup<'_>) -> Result<(Vec<CString>, Vec<CString>), SetupError> 
     ))
 }
 
-/// Standard input is empty, output goes where the agent said; everything else closes with the
-/// execution.
+/// Output goes where the agent said, input comes from where it said or is empty; everything else
+/// closes with the execution. A terminal as input controls the session made before.
 fn connect(setup: &Setup<'_>) -> io::Result<()> {
     let nothing = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     // Above 2, so that none is overwritten before it is copied.
     let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
-    let (input, output, errors) =
-        (high(nothing.as_fd())?, high(setup.stdout)?, high(setup.stderr)?);
+    let stdin = setup.stdin.unwrap_or(nothing.as_fd());
+    let (input, output, errors) = (high(stdin)?, high(setup.stdout)?, high(setup.stderr)?);
+    if rustix::termios::isatty(&input) {
+        rustix::process::ioctl_tiocsctty(&input)?;
+    }
     nix::unistd::dup2_stdin(&input)?;
     nix::unistd::dup2_stdout(&output)?;
     nix::unistd::dup2_stderr(&errors)?;

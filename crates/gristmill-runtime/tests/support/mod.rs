@@ -99,6 +99,8 @@ pub struct Plan {
     pub scratch_bytes: Option<u64>,
     /// Paths to find on this machine afterwards.
     pub locate: Vec<String>,
+    /// Typed into a terminal that is the program's standard input.
+    pub typed: Option<String>,
 }
 
 impl Plan {
@@ -218,6 +220,7 @@ impl Agent {
             },
             scratch_bytes: None,
             locate: vec![],
+            typed: None,
         }
     }
 
@@ -251,7 +254,7 @@ impl Agent {
         self.order(&json!({"Spawn": {
             "run": run, "sandbox": plan.sandbox, "program": plan.program,
             "stdout": stdout, "stderr": stderr, "scratch_bytes": plan.scratch_bytes,
-            "locate": plan.locate,
+            "locate": plan.locate, "typed": plan.typed,
         }}));
     }
 
