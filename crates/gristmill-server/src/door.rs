@@ -15,6 +15,7 @@ use crate::{
     handlers,
     keys::KeyRing,
     mill::{Clock, Mill, MillError},
+    registrar::Registrar,
     sessions::Sessions,
 };
 use axum::body::Body;
@@ -34,6 +35,8 @@ use tracing::{Instrument, error, info_span};
 pub struct Door {
     /// For whatever changes something.
     pub mill: Mill,
+    /// For what scheduling does not know: accounts, images, apps.
+    pub registrar: Registrar,
     /// For ended attempts.
     pub readers: Readers,
     /// For live logs.

@@ -24,6 +24,7 @@ mod patience;
 mod published;
 mod recovery;
 mod region;
+mod registrar;
 mod sessions;
 mod task_numbers;
 

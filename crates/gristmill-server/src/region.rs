@@ -21,12 +21,14 @@ use crate::{
     mill::{Clock, Mill},
     pages, patience,
     recovery::{RecoveryError, recover},
+    registrar::Registrar,
     sessions::Sessions,
 };
 use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
 use gristmill_model::{AccountId, Seconds, spec::Limits};
 use gristmill_provider::{LocalProvider, Provider, ProviderError};
+use gristmill_store::{StoreError, registry::Registry};
 use gristmill_wire::agent::CONNECT_PATH;
 use http::Request;
 use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -61,6 +63,9 @@ pub enum RegionError {
     /// The control plane's books.
     #[error("could not recover the region")]
     Recover(#[from] RecoveryError),
+    /// Accounts, keys, images.
+    #[error("could not open the registry")]
+    Registry(#[source] StoreError),
     /// The provider of machines.
     #[error("could not prepare this host for machines")]
     Provider(#[from] ProviderError),
@@ -133,6 +138,7 @@ impl Region {
             ..Options::default()
         };
         let mut recovered = recover(&config.data_dir, options)?;
+        let registry = Registry::open(&config.data_dir).map_err(RegionError::Registry)?;
         let standing = recovered.world.standing_effects().into_iter().map(|effect| (None, effect));
         let outbox = std::mem::take(&mut recovered.outbox);
         let standing =
@@ -161,6 +167,7 @@ impl Region {
         let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone());
         let door = Arc::new(Door {
             mill: mill.clone(),
+            registrar: Registrar::new(registry),
             readers,
             sessions: sessions.clone(),
             keys,

@@ -61,7 +61,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Opens a file that only its owner may touch, also when it was made with a wider mode.
-fn open_private(path: &Path) -> io::Result<File> {
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -20,6 +20,9 @@
 //! - One server per data directory.
 //! - No clock, no randomness, no threads of its own.
 //!
+//! Beside the books lies the registry, a database of its own for what scheduling does not need:
+//! accounts, keys, image records ([`registry`]).
+//!
 //! Start at [`Store::open`] and [`Store::commit`].
 
 mod attempt;
@@ -28,6 +31,7 @@ mod home;
 mod journal;
 mod readers;
 mod recovery;
+pub mod registry;
 mod schema;
 mod store;
 

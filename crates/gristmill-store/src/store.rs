@@ -265,7 +265,7 @@ fn transact<T>(
     Ok(value)
 }
 
-fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<Connection> {
+pub(crate) fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_millis(options.busy_ms_max))?;

@@ -1,6 +1,7 @@
 //! The operations of the API: each takes a verified call and answers.
 
 mod clusters;
+mod images;
 mod instances;
 mod jobs;
 mod live_log;
@@ -54,15 +55,15 @@ pub async fn dispatch(door: &Door, call: Call) -> Result<Reply, ApiError> {
         Operation::GetClusterInstance { cluster, group, worker } => {
             clusters::get_machine(door, &call, cluster, group, worker)
         }
-        Operation::GetImage { image } => offers::get_image(door, image),
-        Operation::ListImages => offers::list_images(door, &query),
+        Operation::CreateImage => images::create(door, &call, &query).await,
+        Operation::GetImage { image } => images::get(door, &call, image).await,
+        Operation::ListImages => images::list(door, &call, &query).await,
+        Operation::DeleteImage { image } => images::delete(door, &call, image, done).await,
         Operation::GetQuotas => Ok(offers::quotas(door)),
         Operation::GetAvailableResource => Ok(offers::available(door)),
         Operation::CreateJobSync
         | Operation::DeleteClusterInstance { .. }
         | Operation::RecreateClusterInstance { .. }
-        | Operation::CreateImage
-        | Operation::DeleteImage { .. }
         | Operation::CreateApp
         | Operation::GetApp { .. }
         | Operation::GetAppDetail { .. }

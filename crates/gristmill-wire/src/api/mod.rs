@@ -17,6 +17,7 @@
 
 pub mod cluster;
 pub mod describe;
+pub mod image;
 pub mod job;
 pub mod list;
 pub mod locale;

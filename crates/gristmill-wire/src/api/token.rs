@@ -24,13 +24,17 @@ pub const TOKEN_LENGTH_MAX: usize = 64;
 
 /// The token of a create request, if the client sent one.
 pub fn idempotency_token(query: &Query<'_>, body: &[u8]) -> Result<Option<Token>, ApiError> {
-    let Some(text) = query.get("IdempotentToken") else { return Ok(None) };
+    query.get("IdempotentToken").map(|text| checked_token(text, body)).transpose()
+}
+
+/// A token, wherever it stood.
+pub(super) fn checked_token(text: &str, body: &[u8]) -> Result<Token, ApiError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if text.len() > TOKEN_LENGTH_MAX || !text.bytes().all(plain) {
         let reason = format!("must be [1, {TOKEN_LENGTH_MAX}] characters of [a-zA-Z0-9_-]");
         return Err(ApiError::invalid("IdempotentToken", reason));
     }
-    Ok(Some(Token { text: text.to_owned(), body: body_digest(body)? }))
+    Ok(Token { text: text.to_owned(), body: body_digest(body)? })
 }
 
 /// SHA-256 in hex of what the body says; equal for bodies that parse to the same JSON.
