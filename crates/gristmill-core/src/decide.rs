@@ -22,7 +22,7 @@ mod jobs;
 mod runs;
 mod workers;
 
-use crate::{entity::EntityKey, mint::IdMint, world::World};
+use crate::{entity::EntityKey, mint::IdMint, notices::notices, world::World};
 use gristmill_model::{AccountId, Answer, Effect, Event, Input, Refusal, Timestamp};
 use std::collections::BTreeSet;
 
@@ -89,6 +89,8 @@ struct Draft<'a> {
 impl Draft<'_> {
     fn emit(&mut self, event: Event) {
         self.touched.extend(self.world.touched(&event));
+        let notices = notices(self.world, &event, self.now).into_iter();
+        self.effects.extend(notices.map(|notice| Effect::Notify(Box::new(notice))));
         self.world.apply(&event);
         self.events.push(event);
     }

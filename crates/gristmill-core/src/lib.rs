@@ -25,6 +25,7 @@ mod decide;
 pub mod entity;
 pub mod job;
 mod mint;
+mod notices;
 mod options;
 mod plan;
 mod read;

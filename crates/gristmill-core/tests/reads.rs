@@ -205,7 +205,7 @@ fn a_restart_repeats_what_should_be_and_only_that() {
         .iter()
         .filter_map(|effect| match effect {
             Effect::EnsureWorker(wanted) => Some((wanted.cluster, wanted.worker != worker)),
-            Effect::RemoveWorker { .. } => None,
+            Effect::RemoveWorker { .. } | Effect::Notify(_) => None,
         })
         .collect();
     assert_eq!(ensured, [(stays, true), (stays, true)]);

@@ -8,6 +8,7 @@ use crate::{
     ids::{AccountId, ClusterId, Generation, ImageId, InstanceNo, JobId, RunId, WorkerId},
     input::{RunOutcome, Token},
     names::{GroupName, TaskName},
+    notice::Notice,
     spec::{ClusterSpec, JobSpec},
     state::JobState,
     time::Timestamp,
@@ -291,6 +292,8 @@ pub enum Effect {
         /// Of which generation and older.
         generation: Generation,
     },
+    /// A topic should have been told of this.
+    Notify(Box<Notice>),
 }
 
 /// The shape of a worker that should exist.

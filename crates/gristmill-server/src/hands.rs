@@ -75,7 +75,7 @@ impl Hands {
     }
 
     fn queue(&self, queues: &mut BTreeMap<WorkerId, mpsc::UnboundedSender<Order>>, order: Order) {
-        let worker = worker_of(&order.1);
+        let Some(worker) = worker_of(&order.1) else { return };
         queues.retain(|_, queue| !queue.is_closed());
         let queue = queues.entry(worker).or_insert_with(|| {
             let (queue, orders) = mpsc::unbounded_channel();
@@ -97,6 +97,7 @@ impl Hands {
             match &effect {
                 Effect::EnsureWorker(request) => self.ensure(request).await,
                 Effect::RemoveWorker { generation, .. } => self.remove(worker, *generation).await,
+                Effect::Notify(_) => {}
             }
             drop(permit);
             if let Some(id) = id {
@@ -226,10 +227,12 @@ impl Hands {
     }
 }
 
-fn worker_of(effect: &Effect) -> WorkerId {
+/// Whom an effect concerns; notices are the notifier's business.
+fn worker_of(effect: &Effect) -> Option<WorkerId> {
     match effect {
-        Effect::EnsureWorker(request) => request.worker,
-        Effect::RemoveWorker { worker, .. } => *worker,
+        Effect::EnsureWorker(request) => Some(request.worker),
+        Effect::RemoveWorker { worker, .. } => Some(*worker),
+        Effect::Notify(_) => None,
     }
 }
 

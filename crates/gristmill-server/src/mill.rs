@@ -15,8 +15,8 @@
 
 use crate::{published::Published, recovery::Recovery};
 use gristmill_core::{Decision, EntityKey, IdMint, World, plan};
-use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp};
-use gristmill_store::{Batch, Checkpoint, EffectId, Retry, Store, StoreError};
+use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp, notice::Subject};
+use gristmill_store::{Batch, Checkpoint, EffectId, NoticeProgress, Retry, Store, StoreError};
 use std::{collections::BTreeSet, sync::Arc, thread};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
@@ -52,6 +52,7 @@ pub enum MillError {
 enum Request {
     Input { input: Input, reply: Option<ReplyTo> },
     EffectsDone(Vec<EffectId>),
+    NoticesDelivered(Vec<NoticeProgress>, oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -65,12 +66,14 @@ pub struct Mill {
 impl Mill {
     /// Starts the mill's thread on a recovered world.
     ///
-    /// `hands` receives the effects of each commit.
+    /// `hands` receives the effects of each commit, `news` the subjects of its notices, which
+    /// wait in the books.
     pub fn start(
         recovered: Recovery,
         ids: IdMint,
         clock: Clock,
         hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
+        news: mpsc::UnboundedSender<BTreeSet<Subject>>,
     ) -> Self {
         let Recovery { store, world, dirty, .. } = recovered;
         let (inbox, requests) = mpsc::channel(INBOX_MAX);
@@ -81,6 +84,7 @@ impl Mill {
             ids,
             clock,
             hands,
+            news,
             published: published.clone(),
             dirty,
             events_since_checkpoint: 0,
@@ -112,6 +116,16 @@ impl Mill {
         let _ = self.inbox.send(Request::EffectsDone(effects)).await;
     }
 
+    /// Says how far notices were delivered, and waits until that is noted.
+    #[expect(dead_code, reason = "the notifier lands next")]
+    pub async fn notices_delivered(&self, progress: Vec<NoticeProgress>) {
+        let (reply, noted) = oneshot::channel();
+        // A closed mill has its notices on disk; they are delivered again.
+        if self.inbox.send(Request::NoticesDelivered(progress, reply)).await.is_ok() {
+            let _ = noted.await;
+        }
+    }
+
     /// Answers what is in flight, takes a checkpoint and ends the thread.
     pub async fn stop(&self) {
         let (reply, stopped) = oneshot::channel();
@@ -141,6 +155,7 @@ struct Turner {
     ids: IdMint,
     clock: Clock,
     hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
+    news: mpsc::UnboundedSender<BTreeSet<Subject>>,
     published: Published,
     dirty: BTreeSet<EntityKey>,
     events_since_checkpoint: usize,
@@ -183,10 +198,15 @@ impl Turner {
         more_to_place: &mut bool,
     ) -> Option<oneshot::Sender<()>> {
         let (mut inputs, mut done, mut stop) = (Vec::new(), Vec::new(), None);
+        let (mut delivered, mut noted) = (Vec::new(), Vec::new());
         for request in batch {
             match request {
                 Request::Input { input, reply } => inputs.push((input, reply)),
                 Request::EffectsDone(effects) => done.extend(effects),
+                Request::NoticesDelivered(progress, reply) => {
+                    delivered.extend(progress);
+                    noted.push(reply);
+                }
                 Request::Stop(stopped) => stop = Some(stopped),
             }
         }
@@ -196,6 +216,11 @@ impl Turner {
             // They stay in the outbox and are carried out again after a restart.
             warn!(%error, "could not forget effects");
         }
+        if let Err(error) = self.store.notices_delivered(&delivered) {
+            // They stay in the books and are delivered again.
+            warn!(%error, "could not strike notices");
+        }
+        drop(noted);
         *more_to_place = self.turn(inputs);
         stop
     }
@@ -264,10 +289,29 @@ impl Turner {
         self.published.publish(self.world.clone(), &World::changed_workers(&events));
         answer(replies);
         if !effects.is_empty() {
-            // Hands live as long as the process; without them the outbox keeps the effects.
-            let _ = self.hands.send(committed.effect_ids.into_iter().zip(effects).collect());
+            self.hand_out(committed.effect_ids, effects);
         }
         self.keep_house();
+    }
+
+    /// Effects go to the hands; of notices only the news goes out, they wait in the books.
+    fn hand_out(&self, ids: Vec<EffectId>, effects: Vec<Effect>) {
+        let mut subjects = BTreeSet::new();
+        let effects = effects.into_iter().filter(|effect| match effect {
+            Effect::Notify(notice) => {
+                subjects.insert(notice.about);
+                false
+            }
+            Effect::EnsureWorker(_) | Effect::RemoveWorker { .. } => true,
+        });
+        let orders: Vec<_> = effects.zip(ids).map(|(effect, id)| (id, effect)).collect();
+        // Receivers live as long as the process; without them the books keep everything.
+        if !orders.is_empty() {
+            let _ = self.hands.send(orders);
+        }
+        if !subjects.is_empty() {
+            let _ = self.news.send(subjects);
+        }
     }
 
     fn keep_house(&mut self) {

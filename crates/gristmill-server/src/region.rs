@@ -146,7 +146,9 @@ impl Region {
         let readers = recovered.store.readers();
         let keys = Arc::new(key_ring(&secrets, account));
         let (to_hands, effects) = mpsc::unbounded_channel();
-        let mill = Mill::start(recovered, IdMint::new(secrets.id_seed), clock.clone(), to_hands);
+        let (to_notifier, _news) = mpsc::unbounded_channel();
+        let mint = IdMint::new(secrets.id_seed);
+        let mill = Mill::start(recovered, mint, clock.clone(), to_hands, to_notifier);
         let briefing = Briefing {
             region: config.region.clone(),
             oss_endpoint: format!("http://{oss_address}"),

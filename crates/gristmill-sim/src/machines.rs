@@ -94,6 +94,7 @@ impl Provider {
                 self.drop_up_to(*worker, *generation);
                 Outcome::Nothing
             }
+            Effect::Notify(_) => Outcome::Nothing,
             Effect::EnsureWorker(wanted) => {
                 let id = (wanted.worker, wanted.generation);
                 let fenced = self.removed.get(&id.0).is_some_and(|fence| *fence >= id.1);

@@ -7,7 +7,7 @@
 //! its test fails when one of them can no longer be read.
 
 use crate::error::StoreError;
-use gristmill_model::{Effect, Event};
+use gristmill_model::{Effect, Event, Notice};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The format that is written.
@@ -27,6 +27,10 @@ pub(crate) fn decode_event(seq: i64, format: i64, record: &str) -> Result<Event,
 
 pub(crate) fn decode_effect(id: i64, format: i64, record: &str) -> Result<Effect, StoreError> {
     decode("effect", id, format, record)
+}
+
+pub(crate) fn decode_notice(id: i64, format: i64, record: &str) -> Result<Notice, StoreError> {
+    decode("notice", id, format, record)
 }
 
 fn encode<T: Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {

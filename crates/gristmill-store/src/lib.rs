@@ -1,8 +1,8 @@
 //! The store room: what the control plane knows, on its own disk.
 //!
-//! One embedded SQLite database holds four things: the journal (events, in order), the last
-//! checkpoint (entities, opaque to the store), the read tables (attempts that ended) and the
-//! outbox (effects not known to be done). One [`Store`] writes, from one thread; [`Readers`] read
+//! One embedded SQLite database holds five things: the journal (events, in order), the last
+//! checkpoint (entities, opaque to the store), the read tables (attempts that ended), the outbox
+//! (effects not known to be done) and the notices not known to be delivered. One [`Store`] writes, from one thread; [`Readers`] read
 //! beside it without waiting for it.
 //!
 //! ```text
@@ -29,6 +29,7 @@ mod attempt;
 mod error;
 mod home;
 mod journal;
+mod notices;
 mod readers;
 mod recovery;
 pub mod registry;
@@ -37,6 +38,7 @@ mod store;
 
 pub use attempt::{Attempt, TEXT_BYTES_MAX};
 pub use error::{Retry, StoreError};
+pub use notices::{NoticeId, NoticeProgress, WaitingNotice};
 pub use readers::Readers;
 pub use recovery::Recovered;
 pub use store::{Batch, Checkpoint, Committed, EffectId, Purged, Seq, Store, StoreOptions};

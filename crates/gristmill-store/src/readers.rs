@@ -9,6 +9,7 @@
 use crate::{
     attempt::{self, Attempt, COLUMNS, job_key},
     error::StoreError,
+    notices::{self, WaitingNotice},
 };
 use gristmill_model::{InstanceNo, JobId, TaskName};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -119,6 +120,36 @@ impl Readers {
                 .query_map(page, attempt::from_row)?
                 .map(|row| row.map(|attempt| (attempt.instance, attempt)))
                 .collect()
+        })
+    }
+
+    /// Up to `subjects_max` subjects after `after` that have notices, in order.
+    pub fn noticed_subjects(
+        &self,
+        after: &str,
+        subjects_max: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        self.read("the subjects of notices", |connection| {
+            notices::subjects(connection, after, subjects_max)
+        })
+    }
+
+    /// The oldest `notices_max` notices of a subject, oldest first.
+    pub fn notices(
+        &self,
+        subject: &str,
+        notices_max: usize,
+    ) -> Result<Vec<WaitingNotice>, StoreError> {
+        let rows = self.read("the notices of a subject", |connection| {
+            notices::of_subject(connection, subject, notices_max)
+        })?;
+        rows.into_iter().map(notices::read).collect()
+    }
+
+    /// How many notices of a subject wait.
+    pub fn notices_waiting(&self, subject: &str) -> Result<u64, StoreError> {
+        self.read("the number of notices of a subject", |connection| {
+            notices::count(connection, subject)
         })
     }
 

@@ -21,6 +21,7 @@ pub(crate) struct Step {
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "books", sql: include_str!("../migrations/0001_books.sql") },
     Step { name: "deleted_jobs", sql: include_str!("../migrations/0002_deleted_jobs.sql") },
+    Step { name: "notices", sql: include_str!("../migrations/0003_notices.sql") },
 ];
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS migration (
@@ -149,15 +150,17 @@ mod tests {
         let mut connection = memory();
         bring_up(&mut connection, STEPS).expect("made");
         let error = bring_up(&mut connection, &STEPS[..1]).expect_err("refused").to_string();
-        assert!(error.contains("has schema 2, this release knows up to 1"), "{error}");
+        let found = format!("has schema {}, this release knows up to 1", STEPS.len());
+        assert!(error.contains(&found), "{error}");
     }
 
     #[test]
     fn an_edited_step_is_noticed() {
         let mut connection = memory();
         bring_up(&mut connection, STEPS).expect("made");
-        let edited =
-            [Step { name: "books", sql: STEPS[0].sql }, Step { name: "x", sql: "SELECT 1" }];
+        let mut edited: Vec<_> =
+            STEPS.iter().map(|step| Step { name: step.name, sql: step.sql }).collect();
+        edited[1].sql = "SELECT 1";
         let error = bring_up(&mut connection, &edited).expect_err("refused");
         assert!(matches!(error, StoreError::Altered { number: 2 }), "{error}");
     }

@@ -11,6 +11,7 @@ use crate::{
     error::{Retry, StoreError},
     home::Home,
     journal,
+    notices::{self, NoticeProgress},
     readers::Readers,
     recovery::{self, Recovered},
     schema,
@@ -72,7 +73,7 @@ pub struct Batch<'a> {
 pub struct Committed {
     /// The number of the last event in the books.
     pub last_seq: Seq,
-    /// The numbers of the effects, in their order.
+    /// The numbers of the effects, in their order; notices are not among them.
     pub effect_ids: Vec<EffectId>,
 }
 
@@ -166,6 +167,14 @@ impl Store {
             }
             Ok(())
         })
+    }
+
+    /// Notes how far notices were delivered; those that are done are forgotten.
+    pub fn notices_delivered(&mut self, progress: &[NoticeProgress]) -> Result<(), StoreError> {
+        if progress.is_empty() {
+            return Ok(());
+        }
+        self.write("strike notices", |transaction| Ok(notices::advance(transaction, progress)?))
     }
 
     /// Removes up to `attempts_max` attempts of deleted jobs. Call it again while there is more.
@@ -299,11 +308,16 @@ fn append(transaction: &Transaction<'_>, first: u64, batch: &Batch<'_>) -> Resul
 fn queue(transaction: &Transaction<'_>, effects: &[Effect]) -> Result<Vec<EffectId>, Undone> {
     let mut insert =
         transaction.prepare_cached("INSERT INTO outbox (format, record) VALUES (?1, ?2)")?;
-    let ids = effects.iter().map(|effect| {
+    let mut ids = Vec::new();
+    for effect in effects {
+        if let Effect::Notify(notice) = effect {
+            notices::queue(transaction, notice)?;
+            continue;
+        }
         let record = journal::encode_effect(effect).map_err(Undone::Encode)?;
-        Ok(EffectId(insert.insert(params![journal::FORMAT, record])?.cast_unsigned()))
-    });
-    ids.collect()
+        ids.push(EffectId(insert.insert(params![journal::FORMAT, record])?.cast_unsigned()));
+    }
+    Ok(ids)
 }
 
 fn replace(transaction: &Transaction<'_>, checkpoint: &Checkpoint) -> rusqlite::Result<()> {

@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{batch, every_effect, every_event, open};
+use common::{batch, every_effect, every_event, every_notice, open};
 use gristmill_model::{Effect, Event};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
@@ -46,6 +46,11 @@ fn effects_written_by_older_releases_can_be_read() {
     check("outbox-v1.jsonl", &every_effect());
 }
 
+#[test]
+fn notices_written_by_older_releases_can_be_read() {
+    check("notices-v1.jsonl", &every_notice());
+}
+
 /// No `_` arm: a new kind of event must be named here, and then be in the list.
 fn kind(event: &Event) -> &'static str {
     match event {
@@ -81,6 +86,7 @@ fn the_golden_file_knows_every_kind_of_event_and_effect() {
         .map(|effect| match effect {
             Effect::EnsureWorker(_) => "EnsureWorker",
             Effect::RemoveWorker { .. } => "RemoveWorker",
+            Effect::Notify(_) => "Notify",
         })
         .collect();
     assert_eq!(effects.len(), 2);

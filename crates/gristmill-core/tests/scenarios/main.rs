@@ -10,4 +10,5 @@ mod clusters;
 mod failures;
 mod jobs;
 mod machines;
+mod notices;
 mod script;

@@ -21,12 +21,17 @@
 //! stale COMMAND                          a report of the run before the current one, or a
 //!                                        word of an older generation: nothing may happen
 //! show J | show C | why J | effects      what is compared with the expected text
+//! notices                                whom it was told since the last `notices`, for jobs
+//!                                        and clusters made with `; notify all` or `; notify A B`
 //! ```
 //!
 //! Tasks are `J:a/0` or, for the job `J`, `a/0`. Machines go by host name. Refusals and the
 //! answers of clusters are printed by themselves.
 
-use crate::builders::{self, a_cluster, a_group, a_shape, a_task};
+use crate::{
+    builders::{self, a_cluster, a_group, a_shape, a_task},
+    notices,
+};
 use gristmill_core::{Decision, Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
     AccountId, Answer, Cause, ClusterId, ClusterSpec, Effect, Event, Generation, GroupName, Input,
@@ -63,6 +68,7 @@ struct Stage {
     hosts: BTreeMap<WorkerId, String>,
     last_run: BTreeMap<(JobId, TaskName, InstanceNo), Vec<(RunId, WorkerId)>>,
     last_decision: Option<Decision>,
+    told: Vec<String>,
     quiet: bool,
     printed: String,
 }
@@ -80,6 +86,7 @@ impl Stage {
             hosts: BTreeMap::new(),
             last_run: BTreeMap::new(),
             last_decision: None,
+            told: Vec::new(),
             quiet: false,
             printed: String::new(),
         }
@@ -107,6 +114,10 @@ impl Stage {
                 self.say(&why);
             }
             "effects" => self.show_effects(),
+            "notices" => {
+                let told = std::mem::take(&mut self.told).join("\n");
+                self.say(if told.is_empty() { "nothing" } else { &told });
+            }
             _ => self.report(verb, rest),
         }
     }
@@ -162,6 +173,11 @@ impl Stage {
                 self.hosts.insert(*worker, host_name.clone());
             }
         }
+        for effect in &decision.effects {
+            if let Effect::Notify(notice) = effect {
+                self.told.push(notices::text(notice));
+            }
+        }
     }
 
     fn twice(&mut self, command: &str) {
@@ -215,12 +231,14 @@ impl Stage {
     fn cluster(&mut self, text: &str) {
         let (text, account) = by(text);
         let (name, rest) = text.split_once(' ').expect("a name and groups");
+        let (rest, events) = rest.split_once("; notify ").unwrap_or((rest, ""));
         let (groups, token) = rest.split_once("; token ").unwrap_or((rest, ""));
         let groups = counted(groups)
             .into_iter()
             .map(|(group, desired)| (group.parse().expect("a group name"), a_group(desired)));
         let (name_of, groups) = (name.parse().expect("a name"), groups.collect());
-        let spec = Arc::new(ClusterSpec { name: name_of, groups, ..a_cluster() });
+        let notification = notices::subscription(events);
+        let spec = Arc::new(ClusterSpec { name: name_of, groups, notification, ..a_cluster() });
         let token = read_token(token);
         let answer = self.input(Input::CreateCluster { account, spec, token });
         if let Some(Answer::Cluster(id)) = answer
@@ -253,6 +271,7 @@ impl Stage {
                 ("auto", _) => spec.auto_release = true,
                 ("priority", value) => spec.priority = value.parse().expect("a number"),
                 ("token", words) => token = read_token(words),
+                ("notify", events) => spec.notification = notices::subscription(events),
                 _ => panic!("no part `{part}`"),
             }
         }
@@ -559,6 +578,7 @@ impl Stage {
             Effect::RemoveWorker { worker, generation } => {
                 format!("remove {} {generation}", host(*worker))
             }
+            Effect::Notify(notice) => notices::text(notice),
         }
     }
 

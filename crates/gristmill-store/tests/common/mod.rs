@@ -7,6 +7,7 @@ use gristmill_model::{
     catalogue::InstanceTypeName,
     event::{AfterRun, EnsureWorker, Purpose, TokenUse},
     input::Token,
+    notice::{Facts, InstanceFacts, JobFacts, Notice, ResultFacts, Subject},
 };
 use gristmill_store::{Batch, Recovered, Store, StoreOptions};
 use serde_json::json;
@@ -279,4 +280,60 @@ pub fn every_effect() -> Vec<Effect> {
         })
     };
     vec![shape(Some("img-ubuntu"), Some("ecs.sn1ne.large")), shape(None, None), wish(4)]
+}
+
+/// Every kind of notice.
+pub fn every_notice() -> Vec<Notice> {
+    let at = Timestamp(1_500_000_000_123_456);
+    let notice = |about, facts| Notice {
+        account: AccountId(1),
+        about,
+        topic: "events".into(),
+        endpoint: "http://127.0.0.1:8082".into(),
+        at,
+        facts,
+    };
+    let job = || JobFacts {
+        name: "j".parse().expect("a legal name"),
+        state: JobState::Failed,
+        created: at,
+        started: Some(at),
+        ended: Some(at),
+        message: "why".into(),
+    };
+    let (cluster, job_id) = (Subject::Cluster(ClusterId(7)), Subject::Job(JOB));
+    let name = "c".parse().expect("a legal name");
+    let machine = Facts::Machine {
+        worker: WORKER,
+        group: "g".parse().expect("a legal name"),
+        active: true,
+        address: "10.0.0.7".into(),
+        created: at,
+    };
+    let instances = InstanceFacts {
+        task: task(),
+        first: InstanceNo(3),
+        count: 1,
+        state: JobState::Failed,
+        started: Some(at),
+        ended: Some(at),
+        retries: 2,
+        stdout: Some("oss://bkt/out/".parse().expect("a legal path")),
+        stderr: None,
+        result: ResultFacts {
+            exit_code: 137,
+            error_code: "NonZeroExit".into(),
+            error_message: "exit code 137".into(),
+            detail: "more".into(),
+        },
+    };
+    let state = JobState::Running;
+    vec![
+        notice(cluster, Facts::ClusterDeleted { name, created: at }),
+        notice(cluster, machine),
+        notice(job_id, Facts::Job(job())),
+        notice(job_id, Facts::Priority { job: job(), from: 1, to: 2 }),
+        notice(job_id, Facts::Task { task: task(), state, started: Some(at), ended: None }),
+        notice(job_id, Facts::Instances(instances)),
+    ]
 }
