@@ -232,6 +232,7 @@ impl Place {
                 cpu_millis: bound(self.config.cpu_millis.into()),
                 files_max: Some(FILES_MAX),
             },
+            lineage: None,
         }
     }
 
@@ -266,8 +267,8 @@ impl Place {
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(RunEvent::Started { .. }) => {
-                        self.runs.started(run, now());
+                    Some(RunEvent::Started { at_micros, .. }) => {
+                        self.runs.started(run, at_micros);
                         announcement.as_mut().reset(Instant::now() + START_UNSAID_MAX);
                         unsaid = true;
                     }
@@ -275,6 +276,9 @@ impl Place {
                     Some(RunEvent::Failed(failure)) => return Err(self.not_started(failure)),
                     Some(RunEvent::Exited(_)) if cancelled => return Err(Trouble::Cancelled),
                     Some(RunEvent::Exited(ended)) => {
+                        if ended.started_micros > 0 {
+                            self.runs.started(run, ended.started_micros);
+                        }
                         return lost.map_or(Ok(end_of(ended.exit, timed_out)), Err);
                     }
                     None => return Err(Trouble::of_machine(Cause::Sandbox, "the sandbox is gone", "no word of its end")),

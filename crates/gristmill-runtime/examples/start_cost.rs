@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         report.privileged
     );
     let memory = Limits { memory_bytes: Some(1 << 30), ..Limits::default() };
-    let mut rows: [Vec<Cost>; 5] = Default::default();
+    let mut rows: [Vec<Cost>; 6] = Default::default();
     for _ in 0..rounds {
         rows[0].push(measure(starts, spawner_pid, || bare().map(|()| 0))?);
         rows[1].push(measure(starts, spawner_pid, || namespaced().map(|()| 0))?);
@@ -42,8 +42,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             .push(measure(starts, spawner_pid, || in_memory(&spawner, &top, Limits::default()))?);
         rows[3].push(measure(starts, spawner_pid, || in_memory(&spawner, &top, memory.clone()))?);
         rows[4].push(measure(starts, spawner_pid, || on_disk(&spawner, &top))?);
+        let kept = top.join("scratch");
+        fs::create_dir(&kept)?;
+        rows[5].push(measure(starts, spawner_pid, || {
+            sandboxed(&spawner, &top, memory.clone(), Some("the same"))
+        })?);
+        spawner.let_go(&kept)?;
+        while fs::read_dir(&kept)?.next().is_some() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        fs::remove_dir(&kept)?;
     }
-    let names = ["posix_spawn", "namespaces", "sandbox", "memory limit", "layers on disk"];
+    let names =
+        ["posix_spawn", "namespaces", "sandbox", "memory limit", "layers on disk", "kept sandbox"];
     for (name, costs) in names.iter().zip(&rows) {
         let wall = median(costs.iter().map(|c| c.wall));
         let processor = median(costs.iter().map(|c| c.processor));
@@ -110,17 +121,22 @@ fn namespaced() -> Result<(), Box<dyn Error>> {
 
 fn in_memory(spawner: &Spawner, top: &Path, limits: Limits) -> Result<u64, Box<dyn Error>> {
     let _scratch = MemoryScratch::mount(&top.join("scratch"), 64 << 20)?;
-    sandboxed(spawner, top, limits)
+    sandboxed(spawner, top, limits, None)
 }
 
 fn on_disk(spawner: &Spawner, top: &Path) -> Result<u64, Box<dyn Error>> {
     fs::create_dir(top.join("scratch"))?;
-    let used = sandboxed(spawner, top, Limits::default())?;
+    let used = sandboxed(spawner, top, Limits::default(), None)?;
     fs::remove_dir_all(top.join("scratch"))?;
     Ok(used)
 }
 
-fn sandboxed(spawner: &Spawner, top: &Path, limits: Limits) -> Result<u64, Box<dyn Error>> {
+fn sandboxed(
+    spawner: &Spawner,
+    top: &Path,
+    limits: Limits,
+    lineage: Option<&str>,
+) -> Result<u64, Box<dyn Error>> {
     let sandbox = SandboxSpec {
         id: "run".into(),
         root: Root::Host,
@@ -129,6 +145,7 @@ fn sandboxed(spawner: &Spawner, top: &Path, limits: Limits) -> Result<u64, Box<d
         masked: vec!["/home".into()],
         host_name: "worker-0".into(),
         limits: Limits { processes_max: Some(1_000), ..limits },
+        lineage: lineage.map(Into::into),
     };
     let program =
         ProgramSpec { arguments: vec!["/bin/true".into()], env: vec![], directory: "/".into() };

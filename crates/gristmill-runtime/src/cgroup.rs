@@ -11,8 +11,9 @@
 
 use crate::{host::MountLine, spec::Limits};
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, ErrorKind, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -37,7 +38,7 @@ const NAME_PREFIX: &str = "gristmill-";
 pub(crate) struct RunGroup {
     directories: Vec<PathBuf>,
     /// The file that counts kills for lack of memory.
-    memory_events: Option<PathBuf>,
+    memory_events: Option<File>,
 }
 
 impl Driver {
@@ -100,7 +101,7 @@ impl Driver {
                     let at = group.add(parent, id)?;
                     write(&at, "memory.limit_in_bytes", bytes)?;
                     let _ = write(&at, "memory.memsw.limit_in_bytes", bytes); // only with swap accounting
-                    group.memory_events = Some(at.join("memory.oom_control"));
+                    group.memory_events = File::open(at.join("memory.oom_control")).ok();
                 }
                 if let (Some(parent), Some(millis)) = (cpu, limits.cpu_millis) {
                     let at = group.add(parent, id)?;
@@ -115,7 +116,7 @@ impl Driver {
                 if let Some(bytes) = limits.memory_bytes.filter(|_| has("memory")) {
                     write(&at, "memory.max", bytes)?;
                     let _ = write(&at, "memory.swap.max", 0); // only with swap accounting
-                    group.memory_events = Some(at.join("memory.events"));
+                    group.memory_events = File::open(at.join("memory.events")).ok();
                 }
                 if let Some(most) = limits.processes_max.filter(|_| has("pids")) {
                     write(&at, "pids.max", most.saturating_add(1))?;
@@ -158,7 +159,9 @@ impl RunGroup {
     /// Whether a process was killed because the memory limit was reached.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
         let Some(file) = &self.memory_events else { return false };
-        let counts = fs::read_to_string(file).unwrap_or_default();
+        let mut counts = [0; 512];
+        let length = file.read_at(&mut counts, 0).unwrap_or_default();
+        let counts = String::from_utf8_lossy(&counts[..length]);
         counts.lines().filter_map(|l| l.strip_prefix("oom_kill ")).any(|n| n.trim() != "0")
     }
 

@@ -149,6 +149,7 @@ mod tests {
             masked: vec!["/home/me".into(), "/not/there".into()],
             host_name: "h".into(),
             limits: Limits::default(),
+            lineage: None,
         }
     }
 

@@ -8,13 +8,17 @@
 //!
 //! ```text
 //! agent --socket--> spawner --clone--> init (pid 1 of the sandbox) --fork--> program
-//!       <-events--          <-pipe---                                 <-wait-
+//!       <-events--          <-line---                                 <-wait-
 //! ```
+//!
+//! Making a sandbox costs several times what starting a program costs, so one that a program left
+//! without a trace waits for the next run of its *lineage* ([`SandboxSpec::lineage`]).
 //!
 //! Invariants
 //! - A run ends with exactly one [`RunEvent::Failed`] or [`RunEvent::Exited`], and by then no
-//!   process of its tree is left: pid 1 of the sandbox ends with the program, and the kernel
-//!   kills what remains in the pid namespace.
+//!   process of its tree is left: pid 1 of the sandbox has found itself alone, or has ended, and
+//!   the kernel kills what remains in the pid namespace.
+//! - Runs of different lineages never share a sandbox, and nothing a run left reaches the next.
 //! - The death of the agent or of the spawner kills every run.
 //! - The program never holds a capability of the namespaces that own its mounts: the user
 //!   namespace it lives in is made last.
@@ -28,6 +32,7 @@
 //! Start at [`Node::enter`] and [`Spawner::spawn`]; what is set up inside stands in `sandbox`.
 //! [`command`] splits command lines, [`package`] unpacks the archives of jobs.
 
+mod cell;
 mod cgroup;
 pub mod command;
 mod host;

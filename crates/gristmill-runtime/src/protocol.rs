@@ -19,6 +19,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
 };
 
 /// Names a run between the two.
@@ -33,6 +34,8 @@ pub(crate) enum Request {
     Stop { ticket: Ticket, grace_millis: u64 },
     /// Kill its tree now.
     Kill { ticket: Ticket },
+    /// End the sandbox that was kept with this scratch directory, if there is one.
+    LetGo { scratch: PathBuf },
 }
 
 /// From the spawner to the agent.
@@ -89,17 +92,27 @@ fn send_packet(
     }
 }
 
+/// Room for one packet, kept from message to message.
+pub(crate) struct Room(Vec<u8>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(vec![0; PACKET_BYTES_MAX])
+    }
+}
+
 /// Takes one message; waits for it unless `flags` say otherwise. `None`: the other end is gone.
 pub(crate) fn receive<T: DeserializeOwned>(
     socket: BorrowedFd<'_>,
+    room: &mut Room,
     flags: RecvFlags,
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; PACKET_BYTES_MAX];
+    let bytes = &mut room.0;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
     let length = loop {
-        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let mut parts = [IoSliceMut::new(bytes)];
         match recvmsg(socket, &mut parts, &mut control, flags) {
             Ok(received) => break received.bytes,
             Err(Errno::INTR) => {}
@@ -152,7 +165,9 @@ mod tests {
             let file = File::open("/dev/null").expect("it is always there");
             send(here.as_fd(), &text, &[file.as_fd()], SendFlags::empty()).expect("sent");
             let (read, attached): (String, _) =
-                receive(there.as_fd(), RecvFlags::empty()).expect("received").expect("not closed");
+                receive(there.as_fd(), &mut Room::default(), RecvFlags::empty())
+                    .expect("received")
+                    .expect("not closed");
             assert_eq!((read.len(), attached.len()), (length, 1));
         }
     }
@@ -161,6 +176,7 @@ mod tests {
     fn a_closed_end_is_the_end() {
         let (here, there) = pair();
         drop(here);
-        assert!(receive::<String>(there.as_fd(), RecvFlags::empty()).expect("read").is_none());
+        let heard = receive::<String>(there.as_fd(), &mut Room::default(), RecvFlags::empty());
+        assert!(heard.expect("read").is_none());
     }
 }

@@ -5,14 +5,15 @@
 //! dies, every run that was open gets a last event.
 
 use crate::{
-    protocol::{self, Notice, Request, Ticket},
+    protocol::{self, Notice, Request, Room, Ticket},
     spec::{ProgramSpec, RunEvent, SandboxSpec, Stage, StartFailure},
 };
 use rustix::net::{RecvFlags, SendFlags};
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -39,6 +40,22 @@ pub struct Streams {
     pub stdout: OwnedFd,
     /// Standard error.
     pub stderr: OwnedFd,
+}
+
+impl Streams {
+    /// In the order in which they travel.
+    pub(crate) fn attached(&self) -> Vec<BorrowedFd<'_>> {
+        let Self { stdin, stdout, stderr } = self;
+        let all = [Some(stdout), Some(stderr), stdin.as_ref()];
+        all.into_iter().flatten().map(AsFd::as_fd).collect()
+    }
+
+    /// Out of a message. `None`: these are not the streams of a program.
+    pub(crate) fn of_attached(mut attached: Vec<OwnedFd>) -> Option<Self> {
+        let stdin = if attached.len() == 3 { attached.pop() } else { None };
+        let [stdout, stderr] = <[OwnedFd; 2]>::try_from(attached).ok()?;
+        Some(Self { stdin, stdout, stderr })
+    }
 }
 
 /// Makes sandboxes.
@@ -101,12 +118,7 @@ impl Spawner {
         let ticket = self.shared.open(Box::new(listener))?;
         let request =
             Request::Spawn { ticket, sandbox: Box::new(sandbox.clone()), program: program.clone() };
-        let Streams { stdin, stdout, stderr } = &streams;
-        let attached: Vec<_> = [Some(stdout), Some(stderr), stdin.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(AsFd::as_fd)
-            .collect();
+        let attached = streams.attached();
         let socket = self.shared.socket.as_fd();
         if let Err(error) = protocol::send(socket, &request, &attached, SendFlags::empty()) {
             // Without a listener it has heard of the failure already.
@@ -115,6 +127,12 @@ impl Spawner {
             }
         }
         Ok(RunHandle { shared: Arc::clone(&self.shared), ticket })
+    }
+
+    /// Ends the sandbox that was kept with this scratch directory, if there is one. Afterwards the
+    /// directory may be removed, or used for another sandbox once it is empty.
+    pub fn let_go(&self, scratch: &Path) -> Result<(), SpawnError> {
+        self.shared.ask(&Request::LetGo { scratch: scratch.to_owned() })
     }
 }
 
@@ -154,8 +172,9 @@ impl Shared {
     }
 
     fn listen(&self) {
+        let mut room = Room::default();
         loop {
-            match protocol::receive::<Notice>(self.socket.as_fd(), RecvFlags::empty()) {
+            match protocol::receive::<Notice>(self.socket.as_fd(), &mut room, RecvFlags::empty()) {
                 Ok(Some((notice, _))) => self.tell(notice),
                 Ok(None) => break,
                 Err(error) => {

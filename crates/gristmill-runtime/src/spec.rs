@@ -13,8 +13,8 @@ pub struct SandboxSpec {
     pub id: String,
     /// Where its files come from.
     pub root: Root,
-    /// An existing, empty directory that belongs to this sandbox alone. Holds its writable
-    /// layers; the caller removes it after the run.
+    /// An existing, empty directory that belongs to this sandbox alone, or the one of a sandbox
+    /// that was kept. Holds its writable layers; the caller removes it after the run.
     pub scratch: PathBuf,
     /// What is mounted over the root, in this order.
     pub mounts: Vec<SandboxMount>,
@@ -25,6 +25,9 @@ pub struct SandboxSpec {
     pub host_name: String,
     /// What it may use.
     pub limits: Limits,
+    /// Runs of one lineage may follow each other in one sandbox, if all else here but `id` is equal
+    /// and the run before left nothing behind; see [`Ended::kept`]. `None`: never.
+    pub lineage: Option<String>,
 }
 
 /// Where the files of a sandbox come from.
@@ -105,10 +108,12 @@ pub struct ProgramSpec {
 /// What happens to a run, in order. `Failed` and `Exited` are the last word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunEvent {
-    /// The program runs.
+    /// The program runs. Left out when it ended at once.
     Started {
         /// Pid 1 of the sandbox, as the agent sees it.
         pid: i32,
+        /// When, in microseconds since 1970.
+        at_micros: i64,
     },
     /// The program was never started, or its sandbox was ended from outside, so that nobody knows
     /// how it would have ended.
@@ -176,6 +181,12 @@ pub struct Ended {
     pub exit: Exit,
     /// What the whole tree used.
     pub usage: Usage,
+    /// When the program started, in microseconds since 1970.
+    pub started_micros: i64,
+    /// Whether the sandbox was kept for the next run of its lineage: the program left no trace in
+    /// it. Its scratch directory and the sources of its mounts must stay as they are until a run
+    /// with the same sandbox or [`Spawner::let_go`](crate::Spawner::let_go).
+    pub kept: bool,
 }
 
 /// How a program ended.
@@ -198,4 +209,13 @@ pub struct Usage {
     pub system_micros: u64,
     /// The largest resident memory of one process, in bytes.
     pub resident_bytes_max: u64,
+}
+
+impl Usage {
+    /// Counts another process in.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.user_micros += other.user_micros;
+        self.system_micros += other.system_micros;
+        self.resident_bytes_max = self.resident_bytes_max.max(other.resident_bytes_max);
+    }
 }

@@ -1,32 +1,35 @@
 //! The spawner process: one thread, one loop, no async.
 //!
-//! It takes requests from the agent, makes the pid 1 of each sandbox, hears its reports, waits
-//! for its end, and sends notices. When the agent is gone (its end of the socket closes) it kills
-//! every run, cleans up and ends.
+//! It takes requests from the agent, makes sandboxes ([`Cell`]) or lets waiting ones take another
+//! run, hears the reports of their pid 1, waits for its end, and sends notices. When the agent is
+//! gone (its end of the socket closes) it kills every sandbox, cleans up and ends.
 //!
 //! Invariants
-//! - A run leaves the table when its pid 1 was collected, and then gets its last notice.
+//! - A run gets its last notice when its pid 1 was collected, or when pid 1 found itself alone in a
+//!   sandbox without a trace of it.
 //! - Nothing here waits for a program or for the agent: what cannot be sent now is queued.
 
 use crate::{
+    cell::Cell,
     cgroup::{Driver, RunGroup},
     host::Prepared,
-    protocol::{self, Notice, Request, Ticket},
-    sandbox::{self, AtStage, Filter, Report, Setup, SetupError},
-    spec::{Ended, Exit, ProgramSpec, Root, RunEvent, SandboxSpec, Stage, StartFailure, Usage},
+    protocol::{self, Notice, Request, Room, Ticket},
+    sandbox::{self, AtStage, Filter, Setup, SetupError},
+    spawner::Streams,
+    spec::{ProgramSpec, Root, RunEvent, SandboxSpec, Stage},
     sys,
 };
 use rustix::{
     event::{Timespec, epoll},
     io::Errno,
     net::{RecvFlags, SendFlags},
-    process::{Signal, pidfd_send_signal},
 };
 use std::{
     collections::{HashMap, VecDeque},
     io,
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -37,23 +40,17 @@ pub(crate) struct Supervisor {
     prepared: Prepared,
     filter: Filter,
     driver: Driver,
-    runs: HashMap<Ticket, Run>,
+    cells: HashMap<CellNumber, Cell>,
+    /// The number of the latest sandbox.
+    latest: CellNumber,
     outgoing: VecDeque<Notice>,
     /// Groups that were still busy when their run ended.
     leftover: Vec<RunGroup>,
+    room: Room,
 }
 
-struct Run {
-    child: sys::Child,
-    reports: OwnedFd,
-    group: RunGroup,
-    /// What pid 1 said last, besides that it started.
-    last: Option<Report>,
-    /// When its tree is killed, if it does not end before.
-    deadline: Option<Instant>,
-    /// Whether we killed it.
-    killed: bool,
-}
+/// Names a sandbox here; never used twice, and never 0.
+type CellNumber = u64;
 
 const SOCKET: u64 = 0;
 const READABLE: epoll::EventFlags =
@@ -72,8 +69,20 @@ impl Supervisor {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(SOCKET);
         epoll::add(&epoll, &socket, data, epoll::EventFlags::IN)?;
-        let (runs, outgoing, leftover) = Default::default();
-        Ok(Self { socket, epoll, prepared, filter, driver, runs, outgoing, leftover })
+        let (cells, outgoing, leftover, room) = Default::default();
+        let latest = 0;
+        Ok(Self {
+            socket,
+            epoll,
+            prepared,
+            filter,
+            driver,
+            cells,
+            latest,
+            outgoing,
+            leftover,
+            room,
+        })
     }
 
     /// Serves until the agent is gone.
@@ -99,7 +108,7 @@ impl Supervisor {
                     _ => self.collect(token / 2),
                 }
             }
-            self.kill_overdue();
+            self.end_overdue();
             if !agent_lives || !self.send_notices() {
                 break;
             }
@@ -110,7 +119,7 @@ impl Supervisor {
     /// Reads what the agent asks. Whether it is still there.
     fn take_requests(&mut self) -> bool {
         loop {
-            match protocol::receive(self.socket.as_fd(), RecvFlags::DONTWAIT) {
+            match protocol::receive(self.socket.as_fd(), &mut self.room, RecvFlags::DONTWAIT) {
                 Ok(Some((request, attached))) => self.on_request(request, attached),
                 Ok(None) => return false,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
@@ -122,22 +131,27 @@ impl Supervisor {
     fn on_request(&mut self, request: Request, attached: Vec<OwnedFd>) {
         match request {
             Request::Spawn { ticket, sandbox, program } => {
-                match self.spawn(ticket, &sandbox, &program, attached) {
-                    Ok(run) => drop(self.runs.insert(ticket, run)),
-                    Err(error) => self.tell(ticket, RunEvent::Failed(error.into())),
+                if let Err(error) = self.spawn(ticket, &sandbox, &program, attached) {
+                    self.tell(ticket, RunEvent::Failed(error.into()));
                 }
             }
             Request::Kill { ticket } => {
-                if let Some(run) = self.runs.get_mut(&ticket) {
-                    run.kill();
+                if let Some(cell) = self.cell_of(ticket) {
+                    cell.kill();
                 }
             }
             Request::Stop { ticket, grace_millis } => {
-                if let Some(run) = self.runs.get_mut(&ticket) {
-                    run.stop(Duration::from_millis(grace_millis));
+                if let Some(cell) = self.cell_of(ticket) {
+                    cell.stop(Duration::from_millis(grace_millis));
                 }
             }
+            Request::LetGo { scratch } => self.let_go(&scratch),
         }
+    }
+
+    /// The sandbox that a run is in.
+    fn cell_of(&mut self, ticket: Ticket) -> Option<&mut Cell> {
+        self.cells.values_mut().find(|cell| cell.ticket() == Some(ticket))
     }
 
     fn spawn(
@@ -145,94 +159,93 @@ impl Supervisor {
         ticket: Ticket,
         sandbox: &SandboxSpec,
         program: &ProgramSpec,
-        mut attached: Vec<OwnedFd>,
-    ) -> Result<Run, SetupError> {
-        let stdin = if attached.len() == 3 { attached.pop() } else { None };
-        let [stdout, stderr] = <[OwnedFd; 2]>::try_from(attached)
-            .map_err(|_| SetupError::new(Stage::Spawner, "a run needs two descriptors"))?;
+        attached: Vec<OwnedFd>,
+    ) -> Result<(), SetupError> {
+        let streams = Streams::of_attached(attached)
+            .ok_or_else(|| SetupError::new(Stage::Spawner, "a run needs its streams"))?;
+        for output in [&streams.stdout, &streams.stderr] {
+            // So that a program may open `/dev/stderr` anew. It cannot be given away: then it may not.
+            let _ = sandbox::give_output(output.as_fd(), self.prepared.identity);
+        }
+        let waiting = self.cells.values_mut().find(|cell| cell.fits(sandbox));
+        if waiting.is_some_and(|cell| cell.take(ticket, program, &streams).is_ok()) {
+            return Ok(());
+        }
+        self.let_go(&sandbox.scratch);
+        self.make(ticket, sandbox, program, streams)
+    }
+
+    fn make(
+        &mut self,
+        ticket: Ticket,
+        sandbox: &SandboxSpec,
+        program: &ProgramSpec,
+        streams: Streams,
+    ) -> Result<(), SetupError> {
         check(sandbox, &self.prepared)?;
         let group = self
             .driver
             .create(&sandbox.id, &sandbox.limits)
             .at(Stage::Limits, || "cannot make the control group".into())?;
-        let (reports, writer) =
-            sandbox::report_pipe().at(Stage::Process, || "cannot make a pipe".into())?;
-        let setup = Setup {
-            prepared: &self.prepared,
-            filter: &self.filter,
-            group: &group,
-            sandbox,
-            program,
-            stdin: stdin.as_ref().map(AsFd::as_fd),
-            stdout: stdout.as_fd(),
-            stderr: stderr.as_fd(),
-            reports: writer.as_fd(),
-        };
-        let mut run = Self::clone_init(&setup, reports)?;
-        run.group = group;
+        let (prepared, filter) = (&self.prepared, &self.filter);
+        let setup = Setup { prepared, filter, group: &group, sandbox };
+        let made = Cell::make(&setup, ticket, program, streams);
+        let mut cell = made?.bound_by(group);
+        let number = self.latest + 1;
         let watch = |fd: &OwnedFd, token| {
             let data = epoll::EventData::new_u64(token);
             epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)
         };
-        watch(&run.reports, ticket * 2)
-            .and_then(|()| watch(&run.child.pidfd, ticket * 2 + 1))
-            .inspect_err(|_| run.end_now())
+        watch(&cell.line, number * 2)
+            .and_then(|()| watch(&cell.child.pidfd, number * 2 + 1))
+            .inspect_err(|_| cell.end_now())
             .at(Stage::Process, || "cannot watch the sandbox".into())?;
-        Ok(run)
+        self.latest = number;
+        self.cells.insert(number, cell);
+        Ok(())
     }
 
-    fn clone_init(setup: &Setup<'_>, reports: OwnedFd) -> Result<Run, SetupError> {
-        let namespaces =
-            libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        let streams = [Some(setup.stdout), Some(setup.stderr), setup.stdin, Some(setup.reports)];
-        let keep: Vec<_> = streams.into_iter().flatten().map(|fd| fd.as_raw_fd()).collect();
-        let child = sys::clone_child(namespaces, || {
-            sys::close_all_but(keep);
-            sys::exit_now(sandbox::run(setup))
-        })
-        .at(Stage::Process, || "cannot make a process in namespaces of its own".into())?;
-        Ok(Run {
-            child,
-            reports,
-            group: RunGroup::default(),
-            last: None,
-            deadline: None,
-            killed: false,
-        })
-    }
-
-    /// Reads what pid 1 of a run reports.
-    fn hear(&mut self, ticket: Ticket) {
-        let Some(run) = self.runs.get_mut(&ticket) else { return };
-        let pid = run.child.pid;
-        let open = loop {
-            match run.next_report() {
-                Ok(Some(Report::Started)) if run.last.is_none() => {
-                    self.outgoing.push_back(Notice { ticket, event: RunEvent::Started { pid } });
-                }
-                Ok(Some(report)) => {
-                    run.last.get_or_insert(report);
-                }
-                Ok(None) => break false,
-                Err(error) => break error == Errno::AGAIN,
-            }
-        };
+    /// Reads what pid 1 of a sandbox reports.
+    fn hear(&mut self, number: CellNumber) {
+        let Some(cell) = self.cells.get_mut(&number) else { return };
+        let ticket = cell.ticket();
+        let (news, open) = cell.hear(&mut self.room);
         if !open {
-            let _ = epoll::delete(&self.epoll, &run.reports); // its end alone is of interest now
+            let _ = epoll::delete(&self.epoll, &cell.line); // its end alone is of interest now
+        }
+        if let Some(ticket) = ticket {
+            news.into_iter().for_each(|event| self.tell(ticket, event));
         }
     }
 
     /// Pid 1 ended: everything in the sandbox is gone.
-    fn collect(&mut self, ticket: Ticket) {
-        self.hear(ticket);
-        let Some(run) = self.runs.get(&ticket) else { return };
-        let Ok(Some((status, usage))) = sys::collect(run.child.pid, false) else { return };
-        let Some(mut run) = self.runs.remove(&ticket) else { return };
-        let event = run.outcome(status, usage);
-        self.tell(ticket, event);
+    fn collect(&mut self, number: CellNumber) {
+        self.hear(number);
+        let Some(cell) = self.cells.get(&number) else { return };
+        let Ok(Some((status, usage))) = sys::collect(cell.child.pid, false) else { return };
+        let Some(mut cell) = self.cells.remove(&number) else { return };
+        let (ticket, event) = (cell.ticket(), cell.collected(status, &usage));
+        self.clear_away(cell);
+        if let (Some(ticket), Some(event)) = (ticket, event) {
+            self.tell(ticket, event);
+        }
+    }
+
+    /// Ends the sandbox that waits in this directory, if there is one, and empties it.
+    fn let_go(&mut self, scratch: &Path) {
+        let found = self.cells.iter().find(|(_, cell)| cell.waits_in(scratch));
+        let Some(mut cell) = found.map(|(n, _)| *n).and_then(|n| self.cells.remove(&n)) else {
+            return;
+        };
+        cell.end_now();
+        self.clear_away(cell);
+    }
+
+    fn clear_away(&mut self, cell: Cell) {
+        let mut group = cell.into_rest();
         self.leftover.retain_mut(|group| !group.remove());
-        if !run.group.remove() {
-            self.leftover.push(run.group);
+        if !group.remove() {
+            self.leftover.push(group);
         }
     }
 
@@ -259,27 +272,26 @@ impl Supervisor {
     }
 
     fn time_to_deadline(&self) -> Option<Timespec> {
-        let first = self.runs.values().filter_map(|r| r.deadline).min()?;
+        let first = self.cells.values().filter_map(Cell::due).min()?;
         let left = first.saturating_duration_since(Instant::now());
         Timespec::try_from(left).ok()
     }
 
-    fn kill_overdue(&mut self) {
+    fn end_overdue(&mut self) {
         let now = Instant::now();
-        for run in self.runs.values_mut().filter(|r| r.deadline.is_some_and(|d| d <= now)) {
-            run.deadline = None;
-            run.kill();
+        for cell in self.cells.values_mut().filter(|c| c.due().is_some_and(|due| due <= now)) {
+            cell.on_due();
         }
     }
 
     /// The agent is gone, or this process can do nothing more.
     fn end(mut self) {
-        for run in self.runs.values_mut() {
-            run.kill();
+        for cell in self.cells.values_mut() {
+            cell.kill();
         }
-        for (_, mut run) in self.runs.drain() {
-            run.end_now();
-            self.leftover.push(run.group);
+        for (_, mut cell) in std::mem::take(&mut self.cells) {
+            cell.end_now();
+            self.leftover.push(cell.into_rest());
         }
         let started = Instant::now();
         self.leftover.retain_mut(|group| !group.remove());
@@ -288,70 +300,6 @@ impl Supervisor {
             self.leftover.retain_mut(|group| !group.remove());
         }
         self.driver.remove();
-    }
-}
-
-impl Run {
-    /// One packet of the pipe. `None`: pid 1 has closed it.
-    fn next_report(&self) -> Result<Option<Report>, Errno> {
-        let mut packet = [0; 4096];
-        match rustix::io::read(&self.reports, &mut packet)? {
-            0 => Ok(None),
-            length => Ok(Some(serde_json::from_slice(&packet[..length]).unwrap_or_else(|_| {
-                Report::Failed(StartFailure {
-                    stage: Stage::Process,
-                    errno: None,
-                    message: "the sandbox sent a report that cannot be read".into(),
-                })
-            }))),
-        }
-    }
-
-    fn kill(&mut self) {
-        self.killed = true;
-        self.signal(Signal::KILL);
-    }
-
-    /// Pid 1 passes the signal on to the program.
-    fn stop(&mut self, grace: Duration) {
-        self.signal(Signal::TERM);
-        self.deadline.get_or_insert(Instant::now() + grace);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let _ = pidfd_send_signal(&self.child.pidfd, signal); // it may have just ended
-    }
-
-    /// Kills and collects, waiting for it.
-    fn end_now(&mut self) {
-        self.kill();
-        let _ = sys::collect(self.child.pid, true); // nobody asks for the outcome
-    }
-
-    fn outcome(&mut self, init_status: i32, usage: Usage) -> RunEvent {
-        let status = match self.last.take() {
-            Some(Report::Failed(failure)) => return RunEvent::Failed(failure),
-            Some(Report::Ended(status)) => status,
-            Some(Report::Started) | None if self.ended_by_bounds(init_status) => init_status,
-            // A program cannot reach pid 1: somebody outside did, or the machine is in trouble.
-            Some(Report::Started) | None => {
-                let what = "pid 1 of the sandbox was ended from outside";
-                return RunEvent::Failed(SetupError::new(Stage::Process, what).into());
-            }
-        };
-        let exit = if libc::WIFEXITED(status) {
-            Exit::Code(libc::WEXITSTATUS(status))
-        } else if libc::WTERMSIG(status) == libc::SIGKILL && self.group.ran_out_of_memory() {
-            Exit::OutOfMemory
-        } else {
-            Exit::Signal(libc::WTERMSIG(status))
-        };
-        RunEvent::Exited(Ended { exit, usage })
-    }
-
-    /// Whether pid 1 was killed by us or for its memory.
-    fn ended_by_bounds(&self, init_status: i32) -> bool {
-        libc::WIFSIGNALED(init_status) && (self.killed || self.group.ran_out_of_memory())
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 
 /// A child process and a descriptor that stands for it.
@@ -44,18 +45,29 @@ pub(crate) fn clone_child(flags: libc::c_int, body: impl FnOnce() -> i32) -> io:
     }
 }
 
+/// What a child of [`fork_until_execution`] stands on. Pages that were never needed cost nothing.
+pub(crate) struct Stack(Vec<u8>);
+
+impl Default for Stack {
+    fn default() -> Self {
+        const STACK_BYTES: usize = 512 << 10;
+        Self(vec![0; STACK_BYTES])
+    }
+}
+
 /// Makes a child that borrows this process's memory until it has executed a program or ended,
-/// while this process waits. Works under a filter that knows no `clone3`. `body` should leave
-/// nothing behind in memory but what may leak.
-pub(crate) fn fork_until_execution(mut body: impl FnMut() -> i32) -> io::Result<i32> {
-    const STACK_BYTES: usize = 512 << 10;
-    let mut stack = vec![0u8; STACK_BYTES];
+/// while this process waits. Works under a filter that knows no `clone3`. What `body` leaves
+/// behind in memory stays; what it still owned when it executed a program leaks.
+pub(crate) fn fork_until_execution(
+    Stack(stack): &mut Stack,
+    mut body: impl FnMut() -> i32,
+) -> io::Result<i32> {
     let child = || catch_unwind(AssertUnwindSafe(&mut body)).unwrap_or(BROKEN) as isize;
     let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
     // SAFETY: like vfork, with a stack of its own: this process has a single thread and runs
     // on only when the child no longer uses its memory. Descriptors and signal actions are
     // the child's own.
-    let pid = unsafe { nix::sched::clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) };
+    let pid = unsafe { nix::sched::clone(Box::new(child), stack, flags, Some(libc::SIGCHLD)) };
     Ok(pid?.as_raw())
 }
 
@@ -83,14 +95,33 @@ pub(crate) fn change_mount(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> 
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Collects any child that ended: its id and wait status. `None`: none ended, or there is none.
-pub(crate) fn collect_any() -> Option<(i32, i32)> {
-    let mut status = 0;
-    // SAFETY: the pointer is valid for the call; usage is not asked for.
-    let pid = unsafe {
-        libc::wait4(-1, &raw mut status, libc::__WALL | libc::WNOHANG, std::ptr::null_mut())
-    };
-    (pid > 0).then_some((pid, status))
+/// Takes any signal that is held back, waiting for one so long, or for ever. `None`: none came.
+pub(crate) fn wait_for_signal(most: Option<Duration>) -> Option<libc::c_int> {
+    let most = most.map(|most| libc::timespec {
+        tv_sec: most.as_secs() as libc::time_t,
+        tv_nsec: most.subsec_nanos().into(),
+    });
+    let most = most.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    loop {
+        // SAFETY: `sigfillset` writes the set; the pointers are valid for the call.
+        let signal = unsafe {
+            let mut all = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::sigtimedwait(&raw const all, std::ptr::null_mut(), most)
+        };
+        if signal >= 0 {
+            return Some(signal);
+        }
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return None;
+        }
+    }
+}
+
+/// Sends `SIGTERM` to a process group.
+pub(crate) fn terminate_group(group: i32) {
+    // SAFETY: no pointers. It fails when the group has just ended.
+    unsafe { libc::kill(-group, libc::SIGTERM) };
 }
 
 /// Closes every descriptor from 3 on but these.
@@ -184,4 +215,104 @@ pub(crate) fn ignore_signals(numbers: &[libc::c_int]) {
         // SAFETY: ignoring runs no code of ours.
         unsafe { libc::signal(*number, libc::SIG_IGN) };
     }
+}
+
+/// Collects any child that ended: its id, wait status and what it used. `None`: none ended so far,
+/// if not to `wait`. `ECHILD`: there is none.
+pub(crate) fn collect_next(wait: bool) -> io::Result<Option<(i32, i32, Usage)>> {
+    let mut status = 0;
+    // SAFETY: rusage is plain numbers.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    let options = libc::__WALL | if wait { 0 } else { libc::WNOHANG };
+    // SAFETY: both pointers are valid for the call.
+    match unsafe { libc::wait4(-1, &raw mut status, options, &raw mut used) } {
+        0 => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(Some((pid, status, usage(&used)))),
+    }
+}
+
+/// What another process of the same user may do to this one without looking into it: bounds,
+/// priority, processors.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Standing {
+    bounds: [[u64; 2]; RESOURCES as usize],
+    /// `struct sched_attr`, as it comes.
+    scheduling: [u8; 56],
+    processors: [u64; 128],
+    disk_priority: libc::c_long,
+}
+
+/// Resources that a kernel bounds (`RLIM_NLIMITS`).
+const RESOURCES: u32 = 16;
+
+impl Standing {
+    pub(crate) fn of_self() -> io::Result<Self> {
+        const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+        let mut standing = Self {
+            bounds: [[0; 2]; RESOURCES as usize],
+            scheduling: [0; 56],
+            processors: [0; 128],
+            disk_priority: 0,
+        };
+        let checked = |answer: libc::c_long| match answer {
+            -1 => Err(io::Error::last_os_error()),
+            answer => Ok(answer),
+        };
+        for (resource, bound) in (0..RESOURCES).zip(&mut standing.bounds) {
+            let bound = bound.as_mut_ptr();
+            // SAFETY: `struct rlimit64` is two numbers of 64 bits; nothing is set.
+            checked(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, 0usize, bound) })?;
+        }
+        let (scheduling, size) = (standing.scheduling.as_mut_ptr(), standing.scheduling.len());
+        // SAFETY: the kernel writes at most `size` bytes.
+        checked(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, scheduling, size, 0) })?;
+        let (processors, size) =
+            (standing.processors.as_mut_ptr(), size_of_val(&standing.processors));
+        // SAFETY: the kernel writes at most `size` bytes, and refuses when it needs more.
+        checked(unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size, processors) })?;
+        // SAFETY: no pointers.
+        standing.disk_priority =
+            checked(unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) })?;
+        Ok(standing)
+    }
+}
+
+/// Whether this namespace holds no shared memory, semaphores or message queues of System V.
+pub(crate) fn no_ipc_objects() -> bool {
+    const SHM_INFO: libc::c_int = 14;
+    const SEM_INFO: libc::c_int = 19;
+    const MSG_INFO: libc::c_int = 12;
+    // Each structure is smaller. Where the count of objects stands in it (`used_ids`, `semusz`,
+    // `msgpool`), in numbers of 32 bits.
+    let mut space = [0_i32; 32];
+    let mut count = |call: libc::c_long, command: libc::c_int, at: usize| {
+        space.fill(0);
+        let place = space.as_mut_ptr();
+        // SAFETY: the commands ignore the id and write one structure. `semctl` has its pointer in
+        // the fourth place, the others in the third.
+        let answer = unsafe {
+            match call {
+                libc::SYS_semctl => libc::syscall(call, 0, 0, command, place),
+                _ => libc::syscall(call, 0, command, place),
+            }
+        };
+        // A kernel without them (`ENOSYS`) holds none.
+        match answer {
+            -1 => match io::Error::last_os_error().raw_os_error() {
+                Some(libc::ENOSYS) => 0,
+                _ => -1,
+            },
+            _ => space[at],
+        }
+    };
+    count(libc::SYS_shmctl, SHM_INFO, 0) == 0
+        && count(libc::SYS_semctl, SEM_INFO, 7) == 0
+        && count(libc::SYS_msgctl, MSG_INFO, 0) == 0
+}
+
+/// Kills every process this one can see but itself.
+pub(crate) fn kill_all_others() {
+    // SAFETY: no pointers. It fails when there is nobody.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
 }

@@ -31,13 +31,16 @@ fn exit_codes_and_signals_are_told_apart() {
 #[test]
 fn a_run_is_started_once_and_ends_once_with_what_it_used() {
     as_everyone(|agent| {
-        let plan = agent.plan(&["sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"]);
+        let words = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 0.1";
+        let plan = agent.plan(&["sh", "-c", words]);
         let run = agent.spawn(plan);
         agent.wait(run);
-        let [RunEvent::Started { pid }, RunEvent::Exited(ended)] = agent.events(run) else {
+        let [RunEvent::Started { pid, at_micros }, RunEvent::Exited(ended)] = agent.events(run)
+        else {
             panic!("{:?}", agent.events(run));
         };
-        assert!(*pid > 1);
+        assert!(*pid > 1 && *at_micros > 0 && *at_micros == ended.started_micros);
+        assert!(!ended.kept, "it has no lineage");
         assert!(ended.usage.user_micros > 0 && ended.usage.resident_bytes_max > 100_000);
     });
 }

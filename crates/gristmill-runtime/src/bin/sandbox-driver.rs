@@ -50,6 +50,9 @@ enum Order {
         run: u64,
         grace_millis: u64,
     },
+    LetGo {
+        scratch: PathBuf,
+    },
 }
 
 #[derive(Serialize)]
@@ -113,6 +116,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let handle = spawner.spawn_connected(&sandbox, &program, streams, listener)?;
                 handles.insert(run, handle);
             }
+            Order::LetGo { scratch } => spawner.let_go(&scratch)?,
             Order::Kill { run } => handles[&run].kill()?,
             Order::Stop { run, grace_millis } => {
                 handles[&run].stop(Duration::from_millis(grace_millis))?;

@@ -13,6 +13,7 @@ fn main() {
         "eat" => eat(amount),
         "fork" => fork(amount),
         "descriptors" => descriptors(),
+        "leave" => leave(&env::args().nth(2).unwrap_or_default()),
         "abort" => std::process::abort(),
         _ => exit(2),
     }
@@ -119,6 +120,46 @@ fn fork(count: usize) {
         }
     }
     println!("{started}");
+}
+
+/// Leaves something behind that outlives this process.
+fn leave(what: &str) {
+    const INIT: libc::pid_t = 1;
+    let low = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
+    // SAFETY: no pointers but to texts, to `low` and to a set of processors, all valid for the call.
+    let answer = unsafe {
+        match what {
+            "shared memory" => libc::shmget(7, 4096, libc::IPC_CREAT | 0o600),
+            "semaphore" => libc::semget(7, 1, libc::IPC_CREAT | 0o600),
+            "messages" => libc::msgget(7, libc::IPC_CREAT | 0o600),
+            "queue" => libc::syscall(
+                libc::SYS_mq_open,
+                c"left".as_ptr(),
+                libc::O_CREAT | libc::O_RDWR,
+                0o600,
+                0usize,
+            ) as i32,
+            "bound" => {
+                libc::prlimit(INIT, libc::RLIMIT_NOFILE, &raw const low, std::ptr::null_mut())
+            }
+            "priority" => libc::setpriority(libc::PRIO_PROCESS, INIT as libc::id_t, 5),
+            "disk priority" => libc::syscall(libc::SYS_ioprio_set, 1, INIT, 3 << 13) as i32,
+            "policy" => {
+                let idle = libc::sched_param { sched_priority: 0 };
+                libc::sched_setscheduler(INIT, libc::SCHED_IDLE, &raw const idle)
+            }
+            "processors" => {
+                let mut one: libc::cpu_set_t = std::mem::zeroed();
+                libc::CPU_SET(0, &mut one);
+                libc::sched_setaffinity(INIT, size_of_val(&one), &raw const one)
+            }
+            _ => -1,
+        }
+    };
+    if answer < 0 {
+        eprintln!("{what}: {}", io::Error::last_os_error());
+        exit(1);
+    }
 }
 
 /// What is open, without the descriptor that looks.

@@ -4,7 +4,7 @@
 //! program of the same user could have a hand in: targets are resolved inside the new root and
 //! nothing of a run exists yet while this happens.
 
-use super::{AtStage, Setup, SetupError};
+use super::{AtStage, Setup, SetupError, traces::Gathered};
 use crate::{
     host::{Piece, Prepared, own_directory},
     layout,
@@ -23,16 +23,18 @@ use rustix::{
     process::{chdir, fchdir, pivot_root},
 };
 use std::{
+    cell::RefCell,
     io,
     path::{Component, Path, PathBuf},
 };
 
 type Done = Result<(), SetupError>;
 
-/// Builds everything and enters it.
-pub(super) fn build(setup: &Setup<'_>) -> Done {
+/// Builds everything and enters it. Returns what programs may write, as it is before the first.
+pub(super) fn build(setup: &Setup<'_>) -> Result<Gathered, SetupError> {
     let prepared = setup.prepared;
     let layers = Layers::new(setup)?;
+    let mut gathered = Gathered::new();
     let root = mount_root(setup, &layers)?;
     if setup.sandbox.root == Root::Host {
         let hidden = |p: &Path| setup.sandbox.masked.iter().any(|masked| p.starts_with(masked));
@@ -47,41 +49,55 @@ pub(super) fn build(setup: &Setup<'_>) -> Done {
                 .at(Stage::Files, || format!("cannot hide `{}`", masked.display()))?;
         }
     }
-    add_system(prepared, root.as_fd())?;
+    add_system(prepared, root.as_fd(), &mut gathered)?;
     for (number, mount) in setup.sandbox.mounts.iter().enumerate() {
-        add_mount(prepared, &layers, root.as_fd(), mount, number).map_err(|source| SetupError {
-            stage: stage_of_mount(&source),
-            what: format!("cannot mount `{}`", mount.target),
-            source: Some(source),
-        })?;
+        add_mount(prepared, &layers, root.as_fd(), mount, number, &mut gathered).map_err(
+            |source| SetupError {
+                stage: stage_of_mount(&source),
+                what: format!("cannot mount `{}`", mount.target),
+                source: Some(source),
+            },
+        )?;
     }
+    // Only now: mount points were made in the layers.
+    layers.made.take().iter().for_each(|layer| gathered.tree(layer));
     enter(root.as_fd()).at(Stage::Files, || "cannot enter the new root".into())?;
     nix::unistd::sethostname(&setup.sandbox.host_name)
-        .at(Stage::Files, || format!("cannot set the host name `{}`", setup.sandbox.host_name))
+        .at(Stage::Files, || format!("cannot set the host name `{}`", setup.sandbox.host_name))?;
+    Ok(gathered)
 }
 
 /// The directory that holds the private layers of this run.
 struct Layers {
     top: PathBuf,
     identity: Identity,
+    /// Those that hold what programs write.
+    made: RefCell<Vec<PathBuf>>,
 }
 
 impl Layers {
     fn new(setup: &Setup<'_>) -> Result<Self, SetupError> {
         let prepared = setup.prepared;
-        let identity = prepared.identity;
+        let (identity, made) = (prepared.identity, RefCell::default());
         if layout::is_usable(prepared.layer, &setup.sandbox.scratch) {
-            return Ok(Self { top: setup.sandbox.scratch.clone(), identity });
+            return Ok(Self { top: setup.sandbox.scratch.clone(), identity, made });
         }
         let top = prepared.layers();
         tmpfs(&[("mode", "0700"), ("size", "50%")])
             .and_then(|memory| attach(memory.as_fd(), &top))
             .at(Stage::Files, || "cannot make a writable layer in memory".into())?;
-        Ok(Self { top, identity })
+        Ok(Self { top, identity, made })
     }
 
     /// A new private directory owned by the sandbox.
     fn directory(&self, name: &str, mode: u32) -> io::Result<PathBuf> {
+        let path = self.workshop(name, mode)?;
+        self.made.borrow_mut().push(path.clone());
+        Ok(path)
+    }
+
+    /// The same, for the kernel's own use: no program can reach it.
+    fn workshop(&self, name: &str, mode: u32) -> io::Result<PathBuf> {
         let path = self.top.join(name);
         own_directory(&path, mode, self.identity)?;
         Ok(path)
@@ -108,7 +124,7 @@ fn private_overlay(
     name: &str,
 ) -> io::Result<OwnedFd> {
     let upper = layers.directory(&layout::upper(name), 0o755)?;
-    let work = layers.directory(&layout::work(name), 0o700)?;
+    let work = layers.workshop(&layout::work(name), 0o700)?;
     fresh_overlay(lowers, &upper, &work, prepared.privileged, prepared.volatile)
 }
 
@@ -185,15 +201,15 @@ fn mask(
 }
 
 /// `/dev`, `/proc` and the part of `/sys` that describes the processors.
-fn add_system(prepared: &Prepared, root: BorrowedFd<'_>) -> Done {
+fn add_system(prepared: &Prepared, root: BorrowedFd<'_>, gathered: &mut Gathered) -> Done {
     let identity = prepared.identity;
     let put = |name: &'static str, tree: io::Result<OwnedFd>| {
-        tree.and_then(|tree| place(root, tree.as_fd(), Path::new(name), identity))
+        tree.and_then(|tree| place(root, tree.as_fd(), Path::new(name), identity).map(|()| tree))
             .at(Stage::Files, || format!("cannot make `{name}`"))
     };
     put("/dev", bind_tree(&prepared.devices(), true))?;
-    put("/dev/pts", terminals())?;
-    put("/dev/shm", tmpfs(&[("mode", "1777")]))?;
+    gathered.mount(put("/dev/pts", terminals())?.as_fd());
+    gathered.mount(put("/dev/shm", tmpfs(&[("mode", "1777")]))?.as_fd());
     put("/proc", processes())?;
     if Path::new("/sys/devices/system").exists() {
         put("/sys/devices/system", bind_tree(Path::new("/sys/devices/system"), true))?;
@@ -207,14 +223,24 @@ fn add_mount(
     root: BorrowedFd<'_>,
     mount: &SandboxMount,
     number: usize,
+    gathered: &mut Gathered,
 ) -> io::Result<()> {
     let name = layout::mount_name(number);
     let tree = match &mount.kind {
-        MountKind::Bind { source, read_only } => bind_tree(source, *read_only)?,
+        MountKind::Bind { source, read_only } => {
+            if !read_only {
+                gathered.tree(source);
+            }
+            bind_tree(source, *read_only)?
+        }
         MountKind::Overlay { lower } => {
             private_overlay(prepared, layers, std::slice::from_ref(lower), &name)?
         }
-        MountKind::Tmpfs { size } => tmpfs(&[("mode", "1777"), ("size", &size.to_string())])?,
+        MountKind::Tmpfs { size } => {
+            let tree = tmpfs(&[("mode", "1777"), ("size", &size.to_string())])?;
+            gathered.mount(tree.as_fd());
+            tree
+        }
     };
     place(root, tree.as_fd(), Path::new(&mount.target), layers.identity)
 }
@@ -242,6 +268,21 @@ pub(crate) fn tmpfs(options: &[(&str, &str)]) -> io::Result<OwnedFd> {
 /// A memory file system that may hold devices.
 pub(crate) fn device_tree() -> io::Result<OwnedFd> {
     fresh("tmpfs", &[("mode", "0755")], MountAttrFlags::MOUNT_ATTR_NOSUID)
+}
+
+/// The message queues of the calling process's namespace, as files. `None`: the kernel has none.
+pub(super) fn message_queues() -> io::Result<Option<OwnedFd>> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    match fresh("mqueue", &[], attributes) {
+        Ok(tree) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Ok(Some(rustix::fs::openat(&tree, c".", flags, Mode::empty())?))
+        }
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn terminals() -> io::Result<OwnedFd> {
@@ -377,9 +418,11 @@ fn make_file(
 
 /// Makes `owner` the owner of a file or pipe that was made for a run. Anything else, such as
 /// `/dev/null`, is shared with others and stays as it is.
-pub(super) fn give_output(fd: BorrowedFd<'_>, owner: Identity) -> io::Result<()> {
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
-    if kind.is_file() || kind.is_fifo() { give(fd, owner) } else { Ok(()) }
+pub(crate) fn give_output(fd: BorrowedFd<'_>, owner: Identity) -> io::Result<()> {
+    let about = rustix::fs::fstat(fd)?;
+    let kind = FileType::from_raw_mode(about.st_mode);
+    let has_it = (about.st_uid, about.st_gid) == (owner.uid, owner.gid);
+    if !has_it && (kind.is_file() || kind.is_fifo()) { give(fd, owner) } else { Ok(()) }
 }
 
 /// Makes `owner` the owner of an open file.

@@ -1,10 +1,13 @@
 //! Turns pid 2 into the program, or says precisely why that is impossible.
 
-use super::{AtStage, Setup, SetupError};
-use crate::{spec::Stage, sys};
+use super::{AtStage, SetupError};
+use crate::{
+    spec::{ProgramSpec, Stage},
+    sys,
+};
 use nix::sys::signal::SigSet;
 use rustix::{
-    fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, open},
+    fs::{Access, AtFlags, CWD, accessat},
     io::Errno,
 };
 use std::{
@@ -12,18 +15,48 @@ use std::{
     ffi::CString,
     fs::File,
     io::{self, Read},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
 };
 
 /// Where names are looked up when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-pub(super) fn execute(setup: &Setup<'_>) -> Result<Infallible, SetupError> {
-    let program = setup.program;
-    let (arguments, env) = texts(setup)?;
+/// Everything the new process needs.
+pub(super) struct Launch<'a> {
+    pub program: &'a ProgramSpec,
+    pub texts: Texts,
+    /// What becomes standard input, output and error. None of them is 0, 1 or 2.
+    pub streams: [BorrowedFd<'a>; 3],
+}
+
+/// Arguments and environment as the kernel takes them.
+pub(super) struct Texts {
+    arguments: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Texts {
+    pub fn of(program: &ProgramSpec) -> Result<Self, SetupError> {
+        let arguments = program.arguments.iter().map(|a| CString::new(a.as_str()));
+        let env = program.env.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
+        Ok(Self {
+            arguments: arguments
+                .collect::<Result<_, _>>()
+                .at(Stage::Program, || "an argument holds a NUL character".into())?,
+            env: env
+                .collect::<Result<_, _>>()
+                .at(Stage::Program, || "an environment variable holds a NUL character".into())?,
+        })
+    }
+}
+
+/// The rest of the life of a new process that shares its parent's memory, where signals are held
+/// back and none is ignored.
+pub(super) fn execute(launch: &Launch<'_>) -> Result<Infallible, SetupError> {
+    let program = launch.program;
     rustix::process::setsid().at(Stage::Process, || "cannot make a session".into())?;
-    connect(setup).at(Stage::Process, || "cannot connect the program's streams".into())?;
+    connect(launch.streams).at(Stage::Process, || "cannot connect the program's streams".into())?;
     rustix::process::chdir(program.directory.as_str()).at(Stage::Directory, || {
         format!("cannot enter the working directory `{}`", program.directory)
     })?;
@@ -31,39 +64,20 @@ pub(super) fn execute(setup: &Setup<'_>) -> Result<Infallible, SetupError> {
     let path = look_up(name, search_path(&program.env))?;
     let file = CString::new(path.as_os_str().as_encoded_bytes())
         .at(Stage::Program, || format!("`{name}` holds a NUL character"))?;
-    sys::default_signals();
     SigSet::empty().thread_set_mask().at(Stage::Process, || "cannot release signals".into())?;
-    let error = sys::execute(&file, &arguments, &env);
+    let error = sys::execute(&file, &launch.texts.arguments, &launch.texts.env);
     Err(explain(name, &path, &error))
 }
 
-/// Arguments and environment as the kernel takes them.
-fn texts(setup: &Setup<'_>) -> Result<(Vec<CString>, Vec<CString>), SetupError> {
-    let program = setup.program;
-    let arguments =
-        program.arguments.iter().map(|a| CString::new(a.as_str())).collect::<Result<_, _>>();
-    let env =
-        program.env.iter().map(|(k, v)| CString::new(format!("{k}={v}"))).collect::<Result<_, _>>();
-    Ok((
-        arguments.at(Stage::Program, || "an argument holds a NUL character".into())?,
-        env.at(Stage::Program, || "an environment variable holds a NUL character".into())?,
-    ))
-}
-
-/// Output goes where the agent said, input comes from where it said or is empty; everything else
-/// closes with the execution. A terminal as input controls the session made before.
-fn connect(setup: &Setup<'_>) -> io::Result<()> {
-    let nothing = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    // Above 2, so that none is overwritten before it is copied.
-    let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
-    let stdin = setup.stdin.unwrap_or(nothing.as_fd());
-    let (input, output, errors) = (high(stdin)?, high(setup.stdout)?, high(setup.stderr)?);
-    if rustix::termios::isatty(&input) {
-        rustix::process::ioctl_tiocsctty(&input)?;
+/// Input and output lead where the agent said; everything else closes with the execution. A terminal
+/// as input controls the session made before.
+fn connect([input, output, errors]: [BorrowedFd<'_>; 3]) -> io::Result<()> {
+    if rustix::termios::isatty(input) {
+        rustix::process::ioctl_tiocsctty(input)?;
     }
-    nix::unistd::dup2_stdin(&input)?;
-    nix::unistd::dup2_stdout(&output)?;
-    nix::unistd::dup2_stderr(&errors)?;
+    nix::unistd::dup2_stdin(input)?;
+    nix::unistd::dup2_stdout(output)?;
+    nix::unistd::dup2_stderr(errors)?;
     sys::close_from_3_on_execution();
     Ok(())
 }

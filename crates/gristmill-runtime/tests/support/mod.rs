@@ -82,6 +82,15 @@ impl Outcome {
         self.stdout.trim_end()
     }
 
+    /// Whether the sandbox waits for another run.
+    #[track_caller]
+    pub fn kept(&self) -> bool {
+        match &self.end {
+            RunEvent::Exited(Ended { kept, .. }) => *kept,
+            other => panic!("the program did not run: {other:?}"),
+        }
+    }
+
     #[track_caller]
     pub fn failure(&self) -> &StartFailure {
         match &self.end {
@@ -106,6 +115,18 @@ pub struct Plan {
 impl Plan {
     pub fn mount(mut self, target: &str, kind: MountKind) -> Self {
         self.sandbox.mounts.push(SandboxMount { target: target.into(), kind });
+        self
+    }
+
+    /// Lets runs of the same lineage follow in the sandbox.
+    pub fn lineage(mut self, lineage: &str) -> Self {
+        self.sandbox.lineage = Some(lineage.into());
+        self
+    }
+
+    /// The sandbox of another run, for another program.
+    pub fn like(mut self, other: &SandboxSpec) -> Self {
+        self.sandbox = SandboxSpec { id: self.sandbox.id, ..other.clone() };
         self
     }
 
@@ -212,6 +233,7 @@ impl Agent {
                 masked: vec![],
                 host_name: "worker-0".into(),
                 limits: Limits::default(),
+                lineage: None,
             },
             program: ProgramSpec {
                 arguments: words.iter().map(|w| (*w).into()).collect(),
@@ -281,7 +303,7 @@ impl Agent {
     #[track_caller]
     pub fn wait_started(&mut self, run: u64) -> i32 {
         match self.event(run, |_| true) {
-            RunEvent::Started { pid } => pid,
+            RunEvent::Started { pid, .. } => pid,
             other => panic!("the program did not run: {other:?}"),
         }
     }

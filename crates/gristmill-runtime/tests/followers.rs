@@ -1,0 +1,223 @@
+//! Runs that follow each other in one sandbox: what one left must not reach the next, and a sandbox
+//! with a trace of a program must not be used again.
+
+mod support;
+
+use gristmill_runtime::{Exit, Limits, MountKind, SandboxSpec};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use support::{Agent, Outcome, as_everyone, processes_with, until};
+
+const NAMESPACES: &str = "for kind in pid mnt ipc uts user; do readlink /proc/self/ns/$kind; done";
+
+/// Runs a script in a sandbox that may be used again.
+fn first(agent: &mut Agent, script: &str) -> (Outcome, SandboxSpec) {
+    let plan = agent.plan(&["sh", "-c", script]).lineage("job/task");
+    let sandbox = plan.sandbox.clone();
+    (agent.run(plan), sandbox)
+}
+
+/// Runs a script in the sandbox of an earlier run, or one that is made like it.
+fn then(agent: &mut Agent, sandbox: &SandboxSpec, script: &str) -> Outcome {
+    let plan = agent.plan(&["sh", "-c", script]).like(sandbox);
+    agent.run(plan)
+}
+
+#[test]
+fn runs_of_one_lineage_follow_each_other_in_one_sandbox() {
+    as_everyone(|agent| {
+        let (before, sandbox) = first(agent, NAMESPACES);
+        assert!(before.kept(), "{before:?}");
+        for _ in 0..3 {
+            let after = then(agent, &sandbox, NAMESPACES);
+            assert_eq!((after.output(), after.kept()), (before.output(), true));
+        }
+        let mut other = sandbox.clone();
+        other.lineage = Some("job/other".into());
+        let after = then(agent, &other, NAMESPACES);
+        let shared = |a: &str, b: &str| a.lines().zip(b.lines()).filter(|(a, b)| a == b).count();
+        assert_eq!(shared(before.output(), after.output()), 0, "another task, another sandbox");
+    });
+}
+
+#[test]
+fn no_process_reaches_the_next_run() {
+    as_everyone(|agent| {
+        let mark = format!("6{:07}", agent.pid());
+        let script = format!(
+            "sleep {mark} & (setsid sleep {mark} &) ; \
+             setsid sh -c 'trap \"\" TERM HUP; sleep {mark}; true' & echo left"
+        );
+        let (before, sandbox) = first(agent, &script);
+        assert_eq!((before.output(), before.kept()), ("left", true));
+        assert_eq!(processes_with(&mark), 0);
+        let seen = then(agent, &sandbox, "ls /proc | grep '^[0-9]' | wc -l");
+        let count: u32 = seen.output().parse().expect("a number");
+        assert!(count <= 5, "pid 1, the shell, ls, grep, wc: {seen:?}");
+    });
+}
+
+#[test]
+fn no_signal_reaches_the_next_run() {
+    as_everyone(|agent| {
+        let script = "kill -TERM 1; kill -HUP 1; kill -CHLD 1; kill -KILL 1; kill -STOP 1; exit 3";
+        let (before, sandbox) = first(agent, &format!("trap '' TERM; {script}"));
+        assert_eq!((before.exit(), before.kept()), (Exit::Code(3), true));
+        assert_eq!(then(agent, &sandbox, "sleep 0.05; echo whole").output(), "whole");
+    });
+}
+
+#[test]
+fn files_are_traces_wherever_they_lie() {
+    as_everyone(|agent| {
+        let workdir = agent.directory("workdir");
+        agent.directory("workdir/below");
+        for path in [workdir.clone(), workdir.join("below")] {
+            let everybody = fs::Permissions::from_mode(0o777);
+            fs::set_permissions(path, everybody).expect("changed");
+        }
+        let scripts = [
+            "echo x > /trace",
+            "echo x > /tmp/trace",
+            "echo x > /var/tmp/trace",
+            "echo x > /run/trace",
+            "echo x > /dev/shm/trace",
+            "echo x > /root/trace",
+            "echo x >> /usr/trace",
+            "mkdir /tmp/trace",
+            "ln -s /trace /tmp/trace",
+            "mkfifo /tmp/trace",
+            "chmod 700 /tmp",
+            "touch -d 2001-01-01 /tmp",
+            "echo x > /srv/trace",
+            "echo x > /work/trace",
+            "echo x > /work/below/trace",
+            "echo x > /memory/trace",
+            "echo x > /tmp/trace; rm /tmp/trace",
+            "mkdir /work/below/trace; rmdir /work/below/trace",
+        ];
+        for script in scripts {
+            let bind = MountKind::Bind { source: workdir.clone(), read_only: false };
+            let plan = agent
+                .plan(&["sh", "-c", script])
+                .lineage("job/task")
+                .mount("/work", bind)
+                .mount("/memory", MountKind::Tmpfs { size: 1 << 20 })
+                .masked(Path::new("/srv"));
+            let outcome = agent.run(plan);
+            assert_eq!(outcome.exit(), Exit::Code(0), "{script}: {outcome:?}");
+            assert!(!outcome.kept(), "{script}");
+            for left in ["trace", "below/trace"] {
+                let _ = fs::remove_file(workdir.join(left)); // only some left it
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_program_did_to_the_sandbox_itself_is_a_trace() {
+    as_everyone(|agent| {
+        let deeds = [
+            "shared memory",
+            "semaphore",
+            "messages",
+            "queue",
+            "bound",
+            "priority",
+            "disk priority",
+            "policy",
+            "processors",
+        ];
+        for deed in deeds {
+            let probe = agent.probe();
+            let plan =
+                agent.plan(&["/probe", "leave", deed]).mount("/probe", probe).lineage("job/task");
+            let outcome = agent.run(plan);
+            assert_eq!(outcome.exit(), Exit::Code(0), "{deed}: {outcome:?}");
+            assert!(!outcome.kept(), "{deed}");
+        }
+    });
+}
+
+#[test]
+fn the_next_run_has_its_own_streams_environment_and_descriptors() {
+    as_everyone(|agent| {
+        let probe = agent.probe();
+        let plan = agent.plan(&["sh", "-c", "echo secret >&2; echo first; exec 9</etc/passwd"]);
+        let plan = plan.mount("/probe", probe).lineage("job/task").env(&[("SECRET", "x")]);
+        let sandbox = plan.sandbox.clone();
+        let before = agent.run(plan);
+        assert_eq!((before.output(), before.kept()), ("first", true));
+        let plan = agent.plan(&["/probe", "descriptors"]).like(&sandbox);
+        assert_eq!(agent.run(plan).output(), "0 1 2");
+        let plan = agent.plan(&["env"]).like(&sandbox).env(&[("PATH", "/usr/bin"), ("A", "b")]);
+        assert_eq!(agent.run(plan).output(), "PATH=/usr/bin\nA=b");
+        let after = then(agent, &sandbox, "echo again > /dev/stderr; umask; pwd; ulimit -S -c");
+        assert_eq!((after.output(), after.stderr.trim()), ("0022\n/\n0", "again"));
+        let status = then(agent, &sandbox, "cat /proc/self/status");
+        let number = |name: &str| {
+            let line = status.output().lines().find_map(|line| line.strip_prefix(name));
+            u64::from_str_radix(line.expect(name).trim(), 16).expect("a number")
+        };
+        // The two behind the classic ones belong to the C library.
+        assert_eq!((number("SigBlk:"), number("SigIgn:") & 0x7fff_ffff), (0, 0), "{status:?}");
+    });
+}
+
+#[test]
+fn a_run_that_was_stopped_or_killed_is_the_last_in_its_sandbox() {
+    as_everyone(|agent| {
+        for order in [
+            |run| serde_json::json!({"Kill": {"run": run}}),
+            |run| serde_json::json!({"Stop": {"run": run, "grace_millis": 60_000}}),
+        ] {
+            let script = "trap 'exit 0' TERM; echo up; while true; do sleep 0.01; done";
+            let plan = agent.plan(&["sh", "-c", script]).lineage("job/task");
+            let run = agent.spawn(plan);
+            agent.wait_output(run, "up");
+            agent.order(&order(run));
+            assert!(!agent.wait(run).kept());
+        }
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_says_why_in_a_used_sandbox_too() {
+    as_everyone(|agent| {
+        let (before, sandbox) = first(agent, "true");
+        assert!(before.kept());
+        let plan = agent.plan(&["no-such-program"]).like(&sandbox);
+        let message = agent.run(plan).failure().message.clone();
+        assert!(message.contains("`no-such-program` was not found"), "{message}");
+    });
+}
+
+#[test]
+fn a_sandbox_that_ran_out_of_memory_is_not_used_again() {
+    as_everyone(|agent| {
+        if !agent.enforces("memory") {
+            return;
+        }
+        let probe = agent.probe();
+        let limits = Limits { memory_bytes: Some(64 << 20), ..Limits::default() };
+        // Not the program itself is ended for it, but a child of it.
+        let plan = agent.plan(&["sh", "-c", "/probe eat 500000000 || true"]);
+        let plan = plan.mount("/probe", probe).limits(limits).lineage("job/task");
+        let outcome = agent.run(plan);
+        assert_eq!((outcome.exit(), outcome.kept()), (Exit::Code(0), false));
+    });
+}
+
+#[test]
+fn a_sandbox_that_is_let_go_leaves_an_empty_directory() {
+    as_everyone(|agent| {
+        let (before, sandbox) = first(agent, NAMESPACES);
+        assert!(before.kept());
+        let entries = || fs::read_dir(&sandbox.scratch).expect("there").count();
+        assert!(entries() > 0);
+        agent.order(&serde_json::json!({"LetGo": {"scratch": sandbox.scratch}}));
+        until(|| entries() == 0);
+        let after = then(agent, &sandbox, NAMESPACES);
+        assert_ne!(after.output(), before.output());
+        assert!(after.kept());
+    });
+}
