@@ -5,20 +5,20 @@
 //!
 //! Start at [`World::apply`].
 
+mod clusters;
+
 use crate::{
-    cluster::{Assigned, Cluster, Group, LogLine, Worker, host_name},
+    cluster::Assigned,
     job::{Job, Task, is_lost},
     world::{Made, TokenKey, TokenRecord, World},
 };
 use gristmill_model::{
-    AccountId, ClusterId, ClusterSpec, Counts, Event, Generation, GroupName, InstanceNo,
-    InstanceState, JobId, JobSpec, JobState, Placement, RunId, RunOutcome, TaskName, TaskState,
-    Timestamp, WorkerId, WorkerState,
-    event::{AfterRun, Purpose, TokenUse},
+    AccountId, Counts, Event, Generation, InstanceNo, InstanceState, JobId, JobSpec, JobState,
+    Placement, RunId, RunOutcome, TaskName, TaskState, Timestamp, WorkerId,
+    event::{AfterRun, TokenUse},
     input::Token,
     state::JobEvent,
 };
-use imbl::{OrdMap, Vector};
 use std::sync::Arc;
 
 impl World {
@@ -56,6 +56,9 @@ impl World {
             }
             Event::GroupResized { cluster, group, desired, at } => {
                 self.resize(*cluster, group, *desired, *at);
+            }
+            Event::ClusterChanged { cluster, change, at } => {
+                self.change_description(*cluster, change, *at);
             }
             Event::ClusterDeleting { cluster, at } => self.start_deleting(*cluster, *at),
             Event::ClusterGone { cluster } => self.drop_cluster(*cluster),
@@ -214,186 +217,6 @@ impl World {
         self.change_worker(worker, |worker| {
             worker.runs.remove(&run).expect("a run ends where it was placed");
         });
-    }
-
-    // Clusters and machines.
-
-    fn add_cluster(
-        &mut self,
-        id: ClusterId,
-        account: AccountId,
-        spec: &Arc<ClusterSpec>,
-        purpose: &Purpose,
-        at: Timestamp,
-    ) {
-        let group =
-            |spec: &gristmill_model::GroupSpec| Group { desired: spec.desired, ..Group::default() };
-        let cluster = Cluster {
-            id,
-            account,
-            spec: Arc::clone(spec),
-            purpose: purpose.clone(),
-            deleting: false,
-            created: at,
-            hosts: 0,
-            groups: spec.groups.iter().map(|(name, spec)| (name.clone(), group(spec))).collect(),
-            log: Vector::new(),
-        };
-        let desired = cluster.desired();
-        self.clusters.insert(id, Arc::new(cluster));
-        self.account_clusters.insert((account, id));
-        self.change_account(account, |account| account.machines += desired);
-        self.log_cluster(id, None, at, "created");
-        if let Purpose::Task { job, task } = purpose {
-            let wanted = self.machines_wanted(*job, task);
-            self.change_task(*job, task, |task| {
-                task.auto_cluster = Some(id);
-                task.machines_short = wanted.saturating_sub(desired);
-            });
-        }
-    }
-
-    fn resize(&mut self, id: ClusterId, name: &GroupName, desired: u32, at: Timestamp) {
-        let cluster = self.change_cluster(id);
-        let group = cluster.groups.get_mut(name).expect("decide resizes groups that exist");
-        let before = std::mem::replace(&mut group.desired, desired);
-        let account = cluster.account;
-        self.change_account(account, |account| {
-            account.machines = account.machines - before + desired;
-        });
-        let text = format!("resized from {before} to {desired}");
-        self.log_cluster(id, Some(name), at, &text);
-        if let Some((job, task)) = self.task_served_by(id) {
-            // Somebody who makes it smaller does not want it filled up again.
-            let grown = desired.saturating_sub(before);
-            self.change_task(job, &task, |task| {
-                let short = task.machines_short.saturating_sub(grown);
-                task.machines_short = if desired < before { 0 } else { short };
-            });
-        }
-    }
-
-    fn start_deleting(&mut self, id: ClusterId, at: Timestamp) {
-        if let Some((job, task)) = self.task_served_by(id) {
-            self.change_task(job, &task, |task| {
-                task.auto_cluster = None;
-                task.machines_short = 0;
-            });
-        }
-        let cluster = self.change_cluster(id);
-        cluster.deleting = true;
-        let (account, desired) = (cluster.account, cluster.desired());
-        self.change_account(account, |account| account.machines -= desired);
-        self.log_cluster(id, None, at, "deleting");
-    }
-
-    fn drop_cluster(&mut self, id: ClusterId) {
-        let cluster = self.clusters.remove(&id).expect("an event names a cluster that exists");
-        assert!(cluster.deleting, "only a cluster that is being deleted goes");
-        self.account_clusters.remove(&(cluster.account, id));
-    }
-
-    /// The task for which an automatic cluster works now.
-    pub(crate) fn task_served_by(&self, id: ClusterId) -> Option<(JobId, TaskName)> {
-        let Purpose::Task { job, task } = &self.clusters.get(&id)?.purpose else { return None };
-        let served = self.jobs.get(job)?.tasks.get(task)?.auto_cluster == Some(id);
-        served.then(|| (*job, task.clone()))
-    }
-
-    /// How many machines an automatic cluster for a task should have, quota aside: one for each
-    /// instance that has not ended.
-    pub(crate) fn machines_wanted(&self, job: JobId, task: &TaskName) -> u32 {
-        let counts = self.job_of(job).tasks[task].counts;
-        let open = counts.waiting + counts.running;
-        open.min(self.options.limits.auto_cluster_machines_max)
-    }
-
-    fn want_worker(
-        &mut self,
-        (id, generation, cluster, group): (WorkerId, Generation, ClusterId, &GroupName),
-        host_name: &str,
-        at: Timestamp,
-    ) {
-        if self.workers.contains_key(&id) {
-            self.change_worker(id, |worker| {
-                worker.generation = generation;
-                worker.state = WorkerState::Starting;
-                (worker.since, worker.again_at) = (at, None);
-            });
-            return;
-        }
-        self.change_cluster(cluster).hosts += 1;
-        self.add_worker(Worker {
-            id,
-            generation,
-            cluster,
-            group: group.clone(),
-            host_name: host_name.to_owned(),
-            state: WorkerState::Starting,
-            address: String::new(),
-            hint: String::new(),
-            created: at,
-            since: at,
-            failures: 0,
-            again_at: None,
-            runs: OrdMap::new(),
-        });
-        let worker = Arc::clone(self.worker_of(id));
-        self.log_worker(&worker, at, "created");
-    }
-
-    fn delay_worker(&mut self, id: WorkerId, reason: &str, again_at: Timestamp) {
-        self.change_worker(id, |worker| {
-            worker.state = WorkerState::Pending;
-            worker.hint = reason.to_owned();
-            worker.failures += 1;
-            worker.again_at = Some(again_at);
-        });
-    }
-
-    fn worker_runs(&mut self, id: WorkerId, address: &str, at: Timestamp) {
-        self.change_worker(id, |worker| {
-            worker.state = WorkerState::Running;
-            worker.address = address.to_owned();
-            worker.hint.clear();
-            (worker.since, worker.failures, worker.again_at) = (at, 0, None);
-        });
-        let worker = Arc::clone(self.worker_of(id));
-        self.log_worker(&worker, at, "active");
-    }
-
-    fn worker_goes(&mut self, id: WorkerId, reason: &str, at: Timestamp) {
-        let worker = Arc::clone(self.worker_of(id));
-        let settled = worker.since.after(self.options.worker_settle) <= at;
-        let group = &self.cluster_of(worker.cluster).groups[&worker.group];
-        let unwanted = group.alive() > group.desired;
-        if worker.state == WorkerState::Running && !settled && !unwanted {
-            self.change_cluster(worker.cluster).note_unsettled(&worker.group, at);
-        }
-        self.change_worker(id, |worker| {
-            worker.state = WorkerState::Deleting;
-            worker.hint = reason.to_owned();
-            (worker.since, worker.again_at) = (at, None);
-        });
-        let worker = Arc::clone(self.worker_of(id));
-        self.log_worker(&worker, at, &format!("deleting: {reason}"));
-    }
-
-    fn log_cluster(&mut self, id: ClusterId, group: Option<&GroupName>, at: Timestamp, text: &str) {
-        let line = LogLine { at, group: group.cloned(), worker: None, text: text.to_owned() };
-        self.change_cluster(id).note(line);
-    }
-
-    fn log_worker(&mut self, worker: &Worker, at: Timestamp, text: &str) {
-        let (group, text) = (Some(worker.group.clone()), text.to_owned());
-        let line = LogLine { at, group, worker: Some(worker.id), text };
-        self.change_cluster(worker.cluster).note(line);
-    }
-
-    /// The next free host name of a group.
-    pub(crate) fn next_host_name(&self, cluster: ClusterId, group: &GroupName) -> String {
-        let cluster = self.cluster_of(cluster);
-        host_name(&cluster.spec, group, cluster.hosts + 1)
     }
 }
 

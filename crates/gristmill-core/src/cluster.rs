@@ -7,8 +7,9 @@
 
 use crate::options::Options;
 use gristmill_model::{
-    AccountId, ClusterId, ClusterSpec, Generation, GroupName, InstanceNo, JobId, RunId, Seconds,
-    TaskName, Timestamp, WorkerId, WorkerState, event::Purpose,
+    AccountId, ClusterId, ClusterSpec, Generation, GroupName, ImageId, InstanceNo, JobId, RunId,
+    Seconds, TaskName, Timestamp, WorkerId, WorkerState, catalogue::InstanceTypeName,
+    event::Purpose, spec::Resource,
 };
 use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
@@ -113,8 +114,21 @@ pub struct Worker {
     pub failures: u32,
     /// When it is asked for again; only while `Pending`.
     pub again_at: Option<Timestamp>,
+    /// The shape it was made with, when its group describes another one by now.
+    pub made_as: Option<Arc<MachineShape>>,
     /// What it is to run: exactly this.
     pub runs: OrdMap<RunId, Assigned>,
+}
+
+/// What a machine looks like, with the members that a group leaves to its cluster filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MachineShape {
+    /// `None`: the region's default.
+    pub instance_type: Option<InstanceTypeName>,
+    /// `None`: the region's default.
+    pub image: Option<ImageId>,
+    /// How it is paid for.
+    pub resource: Resource,
 }
 
 /// What a machine is to run.
@@ -137,6 +151,17 @@ impl Cluster {
             running: sum.running + group.metrics.running,
             stopping: sum.stopping + group.metrics.stopping,
         })
+    }
+
+    /// What new machines of a group look like.
+    pub fn shape_of(&self, group: &GroupName) -> MachineShape {
+        let spec = &self.spec;
+        let Some(group) = spec.groups.get(group) else { return MachineShape::default() };
+        MachineShape {
+            instance_type: group.instance_type.clone().or_else(|| spec.instance_type.clone()),
+            image: group.image.clone().or_else(|| spec.image.clone()),
+            resource: group.resource.clone(),
+        }
     }
 
     /// How many machines are wanted, over all groups.

@@ -15,11 +15,15 @@
 //!   machine, task or job ends. Whoever reads the journal never has to guess.
 //! - Nothing is decided from anything but the world, the input, the time and the mint.
 //!
-//! The rules by subject: `jobs`, `runs`, `clusters`, `workers`.
+//! The rules by subject: `jobs`, `runs`; `clusters` (commands), `auto` and `fit` (how many
+//! machines), `single` (one machine), `workers` (what is seen of machines).
 
+mod auto;
 mod clusters;
+mod fit;
 mod jobs;
 mod runs;
+mod single;
 mod workers;
 
 use crate::{entity::EntityKey, mint::IdMint, notices::notices, world::World};
@@ -107,10 +111,12 @@ impl Draft<'_> {
             Input::CreateCluster { account, spec, token } => {
                 self.create_cluster(*account, spec, token)
             }
-            Input::ResizeCluster { account, cluster, desired } => {
-                self.resize_cluster(*account, *cluster, desired)
+            Input::ModifyCluster { account, cluster, change } => {
+                self.modify_cluster(*account, *cluster, change)
             }
             Input::DeleteCluster { account, cluster } => self.delete_cluster(*account, *cluster),
+            Input::DeleteWorker { account, place } => self.delete_worker(*account, place),
+            Input::RecreateWorker { account, place } => self.recreate_worker(*account, place),
             Input::WorkerCalled { worker, generation, address, holds } => {
                 Ok(self.on_worker_called(*worker, *generation, address, holds))
             }

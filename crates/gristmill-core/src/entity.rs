@@ -160,6 +160,14 @@ impl World {
                 keys.extend(self.task_served_by(*cluster).map(|(job, _)| K::Job(job)));
                 keys
             }
+            Event::ClusterChanged { cluster, .. } => {
+                let mut keys = vec![K::Cluster(*cluster)];
+                keys.extend(self.task_served_by(*cluster).map(|(job, _)| K::Job(job)));
+                let groups =
+                    self.clusters.get(cluster).into_iter().flat_map(|it| it.groups.values());
+                keys.extend(groups.flat_map(|group| &group.workers).map(|id| K::Worker(*id)));
+                keys
+            }
             Event::ClusterGone { cluster } => vec![K::Cluster(*cluster)],
             Event::WorkerWanted { worker, cluster, .. } => {
                 vec![K::Worker(*worker), K::Cluster(*cluster)]

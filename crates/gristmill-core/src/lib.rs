@@ -32,7 +32,7 @@ mod read;
 mod why;
 mod world;
 
-pub use cluster::{Assigned, Cluster, Group, LogLine, Metrics, Worker};
+pub use cluster::{Assigned, Cluster, Group, LogLine, MachineShape, Metrics, Worker};
 pub use decide::{Decision, decide};
 pub use entity::{Entity, EntityKey, RestoreError};
 pub use job::{Attempts, Job, Task};

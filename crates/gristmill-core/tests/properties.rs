@@ -7,9 +7,10 @@ mod builders;
 use builders::{a_cluster, a_group, a_job, a_shape, a_task};
 use gristmill_core::{Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
-    AccountId, Cause, ClusterId, ClusterSpec, Generation, Input, InstanceNo, JobId, JobSpec,
-    Placement, RunId, RunOutcome, RunReport, Seconds, TaskName, Timestamp, WorkerId, WorkerState,
-    input::{Proposal, Seen, Token},
+    AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Generation, GroupChange, Input,
+    InstanceNo, JobId, JobSpec, Placement, RunId, RunOutcome, RunReport, Seconds, TaskName,
+    Timestamp, WorkerId, WorkerState,
+    input::{Proposal, Seen, Token, WorkerPlace},
     spec::Limits,
 };
 use proptest::prelude::*;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 type Step = (u8, u32, u32, u32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0u8..24, 0u32..1_000, 0u32..1_000, 0u32..1_000), 1..160)
+    prop::collection::vec((0u8..25, 0u32..1_000, 0u32..1_000, 0u32..1_000), 1..160)
 }
 
 fn options() -> Options {
@@ -73,8 +74,9 @@ fn input(world: &World, (what, a, b, c): Step, now: Timestamp) -> Option<Input> 
         8 => {
             let cluster = some_cluster(world, a)?;
             let groups = world.any_cluster(cluster)?.groups.keys();
-            let desired = groups.map(|group| (group.clone(), b % 4)).collect();
-            Input::ResizeCluster { account, cluster, desired }
+            let groups = groups.map(|group| (group.clone(), GroupChange::size(b % 4))).collect();
+            let change = Arc::new(ClusterChange { groups, ..ClusterChange::default() });
+            Input::ModifyCluster { account, cluster, change }
         }
         9 if b.is_multiple_of(3) => {
             Input::DeleteCluster { account, cluster: some_cluster(world, a)? }
@@ -88,6 +90,16 @@ fn input(world: &World, (what, a, b, c): Step, now: Timestamp) -> Option<Input> 
             Input::WorkerSilent { worker, generation }
         }
         22 => observation(world, (a, b))?,
+        23 => {
+            let (worker, _) = some_worker(world, a)?;
+            let known = world.worker(worker)?;
+            let (cluster, group) = (known.cluster, known.group.clone());
+            let place = WorkerPlace { cluster, group, worker };
+            match b % 2 {
+                0 => Input::DeleteWorker { account, place },
+                _ => Input::RecreateWorker { account, place },
+            }
+        }
         _ => Input::Tick,
     })
 }

@@ -5,6 +5,7 @@
 
 use crate::{
     catalogue::InstanceTypeName,
+    change::ClusterChange,
     ids::{AccountId, ClusterId, Generation, ImageId, InstanceNo, JobId, RunId, WorkerId},
     input::{RunOutcome, Token},
     names::{GroupName, TaskName},
@@ -200,6 +201,15 @@ pub enum Event {
         group: GroupName,
         /// The new `DesiredVMCount`.
         desired: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// The owner changed the cluster: sizes at once, everything else for new machines.
+    ClusterChanged {
+        /// Which.
+        cluster: ClusterId,
+        /// What changed.
+        change: Arc<ClusterChange>,
         /// When.
         at: Timestamp,
     },

@@ -4,6 +4,7 @@
 //! or the passing of time. Repeated and late inputs are ordinary.
 
 use crate::{
+    change::ClusterChange,
     ids::{AccountId, ClusterId, Generation, InstanceNo, JobId, RunId, WorkerId},
     names::{GroupName, TaskName},
     spec::{ClusterSpec, JobSpec},
@@ -11,7 +12,7 @@ use crate::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// A client's idempotency token with a digest of the parsed body (`reference/api.md` 4.4).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,14 +74,14 @@ pub enum Input {
         /// As for jobs.
         token: Option<Token>,
     },
-    /// `PUT /clusters/{cluster}`: the new sizes of groups. Other members come with issue 3.
-    ResizeCluster {
+    /// `PUT /clusters/{cluster}`.
+    ModifyCluster {
         /// Who.
         account: AccountId,
         /// Which.
         cluster: ClusterId,
-        /// New sizes; groups not named stay.
-        desired: BTreeMap<GroupName, u32>,
+        /// What changes.
+        change: Arc<ClusterChange>,
     },
     /// `DELETE /clusters/{cluster}`.
     DeleteCluster {
@@ -88,6 +89,21 @@ pub enum Input {
         account: AccountId,
         /// Which.
         cluster: ClusterId,
+    },
+    /// `DELETE /clusters/{cluster}/groups/{group}/instances/{machine}`: the machine goes and its
+    /// group is one smaller.
+    DeleteWorker {
+        /// Who.
+        account: AccountId,
+        /// Which.
+        place: WorkerPlace,
+    },
+    /// `POST …/instances/{machine}/recreate`: the machine goes and a new one is wanted.
+    RecreateWorker {
+        /// Who.
+        account: AccountId,
+        /// Which.
+        place: WorkerPlace,
     },
     /// An agent called and says what it holds: everything it runs, and everything that ended
     /// and was not acknowledged (those follow as reports).
@@ -130,6 +146,17 @@ pub enum Input {
     Place(Vec<Proposal>),
     /// Time passed: whatever is due is done.
     Tick,
+}
+
+/// A machine and where its owner says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerPlace {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The group.
+    pub group: GroupName,
+    /// The machine.
+    pub worker: WorkerId,
 }
 
 /// A proposal: this instance on that worker.
@@ -280,6 +307,12 @@ pub enum Refusal {
         what: &'static str,
         /// How much.
         limit: u64,
+    },
+    /// A change names a group that the cluster does not have.
+    #[error("Groups: the cluster has no group `{group}`")]
+    UnknownGroup {
+        /// The name.
+        group: GroupName,
     },
     /// A member of the specification does not hold in this world, e.g. an unknown cluster.
     #[error("{member}: {reason}")]

@@ -14,6 +14,7 @@
 //! Start at [`spec`] for what a user asks for, [`state`] for what becomes of it.
 
 pub mod catalogue;
+pub mod change;
 pub mod event;
 pub mod ids;
 pub mod input;
@@ -25,6 +26,7 @@ pub mod state;
 pub mod time;
 
 pub use catalogue::InstanceType;
+pub use change::{ClusterChange, GroupChange};
 pub use event::{Effect, Event};
 pub use ids::{AccountId, ClusterId, Generation, ImageId, InstanceNo, JobId, RunId, WorkerId};
 pub use input::{Answer, Input, Refusal, RunOutcome, RunReport};

@@ -45,6 +45,9 @@ pub struct Grant {
     pub write: bool,
 }
 
+/// Length of a machine's password: more than 100 bits.
+const PASSWORD_CHARS: usize = 20;
+
 const TASK_KEY_PREFIX: &str = "GMTASK.";
 
 /// All keys of the region.
@@ -87,6 +90,28 @@ impl KeyRing {
         let job = world.any_job(key.job)?;
         let task = job.spec.tasks.get(&key.task)?;
         wanted.then(|| (self.task_key(&key).1, job.account, grants(task, &cluster.spec)))
+    }
+
+    /// The login password of a machine: derived, so nothing is stored; another one for each
+    /// machine, the same for as long as the machine exists. Letters and digits, of each kind one
+    /// at least, so that the rules of ordinary systems are kept.
+    pub fn machine_password(&self, worker: WorkerId) -> String {
+        let digest = self.derive(&["password", &worker.to_string()]);
+        let bytes = digest.as_bytes().chunks(2).map(|pair| {
+            let text = std::str::from_utf8(pair).expect("hexadecimal digits are text");
+            u8::from_str_radix(text, 16).expect("derived texts are hexadecimal")
+        });
+        let kinds: [&[u8]; 4] = [
+            b"abcdefghijkmnpqrstuvwxyz",
+            b"ABCDEFGHJKLMNPQRSTUVWXYZ",
+            b"23456789",
+            b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789",
+        ];
+        let letter = |(at, byte): (usize, u8)| {
+            let kind = kinds[at.min(3)];
+            char::from(kind[usize::from(byte) % kind.len()])
+        };
+        bytes.take(PASSWORD_CHARS).enumerate().map(letter).collect()
     }
 
     fn derive(&self, parts: &[&str]) -> String {
@@ -156,6 +181,20 @@ mod tests {
         assert_eq!(secret.len(), 64);
         assert_eq!(TaskKey::parse(&format!("{id}.x")), None);
         assert_eq!(TaskKey::parse("root"), None);
+    }
+
+    #[test]
+    fn each_machine_has_its_own_password_that_stays() {
+        let ring = KeyRing::new([1; 32], BTreeMap::new());
+        let (one, two) = (ring.machine_password(WorkerId(1)), ring.machine_password(WorkerId(2)));
+        assert_eq!(one, ring.machine_password(WorkerId(1)));
+        assert_ne!(one, two);
+        for password in [one, two] {
+            assert_eq!(password.len(), PASSWORD_CHARS);
+            for kind in [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit] {
+                assert!(password.bytes().any(|byte| kind(&byte)), "{password}");
+            }
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use crate::chance::Chance;
 use gristmill_core::World;
 use gristmill_model::{
-    AccountId, ClusterId, ClusterSpec, GroupName, GroupSpec, Input, JobId, JobSpec, Placement,
-    Seconds, TaskName, TaskSpec,
-    input::Token,
+    AccountId, ClusterChange, ClusterId, ClusterSpec, GroupChange, GroupName, GroupSpec, Input,
+    JobId, JobSpec, Placement, Seconds, TaskName, TaskSpec, WorkerId,
+    catalogue::InstanceTypeName,
+    input::{Token, WorkerPlace},
     spec::{AutoCluster, Configs, Program, Resource},
 };
 use std::{
@@ -22,7 +23,7 @@ pub fn wish(world: &World, chance: &mut Chance, token: u64) -> Option<Input> {
     let account = AccountId(1 + chance.below(ACCOUNTS));
     let jobs: Vec<JobId> = world.all_jobs().map(|job| job.id).collect();
     let clusters: Vec<ClusterId> = world.clusters_of(account, None).map(|it| it.id).collect();
-    match chance.below(14) {
+    match chance.below(15) {
         0..=4 if jobs.len() < JOBS_MAX => Some(submission(account, &clusters, chance, token)),
         5 | 6 if clusters.len() < CLUSTERS_MAX => Some(creation(account, chance, token)),
         7 => Some(Input::StopJob { account, job: chance.pick(&jobs)? }),
@@ -33,9 +34,14 @@ pub fn wish(world: &World, chance: &mut Chance, token: u64) -> Option<Input> {
             Some(Input::ChangePriority { account, job, priority })
         }
         12 => {
-            let desired = [(group(), chance.between(0, 3))].into();
-            Some(Input::ResizeCluster { account, cluster: chance.pick(&clusters)?, desired })
+            let cluster = chance.pick(&clusters)?;
+            let change = Arc::new(change(chance));
+            Some(Input::ModifyCluster { account, cluster, change })
         }
+        14 => machine(world, account, chance).map(|place| match chance.one_in(2) {
+            true => Input::DeleteWorker { account, place },
+            false => Input::RecreateWorker { account, place },
+        }),
         13 if chance.one_in(3) => {
             Some(Input::DeleteCluster { account, cluster: chance.pick(&clusters)? })
         }
@@ -54,6 +60,33 @@ pub fn token_of(input: &Input) -> Option<&Token> {
 /// The group every simulated cluster has.
 pub fn group() -> GroupName {
     "group".parse().expect("a legal name")
+}
+
+fn change(chance: &mut Chance) -> ClusterChange {
+    let kind = chance.one_in(3).then(|| InstanceTypeName(format!("type-{}", chance.below(3))));
+    let group_change = GroupChange {
+        desired: Some(chance.between(0, 3)),
+        instance_type: kind,
+        ..GroupChange::default()
+    };
+    ClusterChange {
+        groups: [(group(), group_change)].into(),
+        env: chance.one_in(4).then(BTreeMap::new),
+        ..ClusterChange::default()
+    }
+}
+
+fn machine(world: &World, account: AccountId, chance: &mut Chance) -> Option<WorkerPlace> {
+    let clusters = world.clusters_of(account, None);
+    let groups = clusters.flat_map(|it| it.groups.iter().map(|(name, group)| (it.id, name, group)));
+    let places = groups.flat_map(|(cluster, group, members)| {
+        let place =
+            move |worker: &WorkerId| WorkerPlace { cluster, group: group.clone(), worker: *worker };
+        members.workers.iter().map(place)
+    });
+    let places: Vec<WorkerPlace> = places.collect();
+    let at = chance.below(places.len().max(1) as u64) as usize;
+    places.into_iter().nth(at)
 }
 
 fn token(number: u64) -> Option<Token> {

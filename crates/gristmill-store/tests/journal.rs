@@ -66,6 +66,7 @@ fn kind(event: &Event) -> &'static str {
         Event::RunEnded { .. } => "RunEnded",
         Event::ClusterCreated { .. } => "ClusterCreated",
         Event::GroupResized { .. } => "GroupResized",
+        Event::ClusterChanged { .. } => "ClusterChanged",
         Event::ClusterDeleting { .. } => "ClusterDeleting",
         Event::ClusterGone { .. } => "ClusterGone",
         Event::WorkerWanted { .. } => "WorkerWanted",
@@ -80,7 +81,7 @@ fn kind(event: &Event) -> &'static str {
 #[test]
 fn the_golden_file_knows_every_kind_of_event_and_effect() {
     let kinds: BTreeSet<_> = every_event().iter().map(kind).collect();
-    assert_eq!(kinds.len(), 20, "{kinds:?}");
+    assert_eq!(kinds.len(), 21, "{kinds:?}");
     let effects: BTreeSet<_> = every_effect()
         .iter()
         .map(|effect| match effect {

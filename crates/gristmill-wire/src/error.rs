@@ -209,6 +209,7 @@ impl From<Refusal> for ApiError {
             Refusal::Conflict { .. } => Code::StateConflict,
             Refusal::TokenMismatch => Code::IdempotentTokenMismatch,
             Refusal::Quota { .. } => Code::QuotaExhausted,
+            Refusal::UnknownGroup { group } => Code::Invalid(format!("Groups.{group}").into()),
             Refusal::Invalid { member, .. } => Code::Invalid(member.into()),
         };
         Self { code, message }

@@ -1,28 +1,20 @@
-//! Commands about clusters, automatic clusters, and how many machines each group has.
-//!
-//! `fit_group` is the one place where machines are wanted or sent away; everything else
-//! changes how many are desired and calls it.
+//! Commands about clusters.
 //!
 //! Quota: an account may want `machines_max` machines over all clusters that are not being
 //! deleted. A user who asks for more is refused; an automatic cluster takes what is left and is
 //! topped up later, the task with the highest priority first.
 
 use super::Draft;
-use crate::{
-    cluster::{Cluster, Worker},
-    world::Turn,
-};
+use crate::cluster::Cluster;
 use gristmill_model::{
-    AccountId, Answer, ClusterId, ClusterSpec, Effect, Event, Generation, GroupName, GroupSpec,
-    JobName, Placement, Refusal, TaskName, WorkerId, WorkerState,
-    event::{EnsureWorker, Purpose, TokenUse},
+    AccountId, Answer, ClusterChange, ClusterId, ClusterSpec, Event, GroupChange, GroupName,
+    Refusal,
+    change::NewMounts,
+    event::{Purpose, TokenUse},
     input::Token,
-    spec::AutoCluster,
+    spec::Resource,
 };
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
-
-/// The longest name of a cluster on the wire.
-const CLUSTER_NAME_MAX: usize = 64;
+use std::sync::Arc;
 
 impl Draft<'_> {
     pub(super) fn create_cluster(
@@ -69,32 +61,33 @@ impl Draft<'_> {
         Ok(())
     }
 
-    pub(super) fn resize_cluster(
+    pub(super) fn modify_cluster(
         &mut self,
         account: AccountId,
         id: ClusterId,
-        desired: &BTreeMap<GroupName, u32>,
+        change: &Arc<ClusterChange>,
     ) -> Result<Answer, Refusal> {
         let cluster = self.active_cluster(account, id, "change")?;
-        let mut given_up = 0;
-        for name in desired.keys() {
-            let group = cluster.groups.get(name).ok_or_else(|| Refusal::Invalid {
-                member: "Groups",
-                reason: format!("the cluster has no group `{name}`"),
-            })?;
-            given_up += group.desired;
-        }
-        self.within_quota(account, given_up, desired.values().copied())?;
-        for (group, &size) in desired {
-            if cluster.groups[group].desired != size {
-                self.resize_group(id, group, size);
+        let (mut given_up, mut sizes) = (0, Vec::new());
+        for (name, group) in &change.groups {
+            check_change(&cluster, name, group)?;
+            if let Some(desired) = group.desired {
+                given_up += cluster.groups[name].desired;
+                sizes.push(desired);
             }
+        }
+        self.within_quota(account, given_up, sizes.into_iter())?;
+        let news = what_is_new(&cluster, change);
+        if !news.is_empty() {
+            let change = Arc::new(news);
+            self.emit(Event::ClusterChanged { cluster: id, change, at: self.now });
+            self.fit_cluster(id);
         }
         self.accounts.insert(account);
         Ok(Answer::Done)
     }
 
-    fn resize_group(&mut self, cluster: ClusterId, group: &GroupName, desired: u32) {
+    pub(super) fn resize_group(&mut self, cluster: ClusterId, group: &GroupName, desired: u32) {
         let (group, at) = (group.clone(), self.now);
         self.emit(Event::GroupResized { cluster, group: group.clone(), desired, at });
         self.fit_group(cluster, &group);
@@ -110,7 +103,7 @@ impl Draft<'_> {
         Ok(Answer::Deleting { machines_left: self.world.clusters.contains_key(&id) })
     }
 
-    fn active_cluster(
+    pub(super) fn active_cluster(
         &self,
         account: AccountId,
         id: ClusterId,
@@ -143,194 +136,40 @@ impl Draft<'_> {
             self.emit(Event::ClusterGone { cluster: id });
         }
     }
-
-    fn fit_cluster(&mut self, id: ClusterId) {
-        let groups: Vec<_> = self.world.cluster_of(id).groups.keys().cloned().collect();
-        for group in groups {
-            self.fit_group(id, &group);
-        }
-    }
-
-    /// Wants machines, or sends some away, until a group has as many as desired.
-    pub(super) fn fit_group(&mut self, id: ClusterId, name: &GroupName) {
-        let cluster = self.world.cluster_of(id);
-        if cluster.deleting {
-            return;
-        }
-        let group = &cluster.groups[name];
-        let (alive, desired) = (group.alive(), group.desired);
-        for _ in alive..desired {
-            self.want_new(id, name);
-        }
-        for worker in self.most_dispensable(id, name, alive.saturating_sub(desired)) {
-            self.send_away(worker, "the group was made smaller");
-        }
-    }
-
-    /// The machines whose loss hurts least: not there yet, then idle, then with few runs; the
-    /// youngest first.
-    fn most_dispensable(&self, id: ClusterId, name: &GroupName, count: u32) -> Vec<WorkerId> {
-        if count == 0 {
-            return Vec::new();
-        }
-        let group = &self.world.cluster_of(id).groups[name];
-        let mut ranked: Vec<_> = group
-            .workers
-            .iter()
-            .map(|id| self.world.worker_of(*id))
-            .filter(|worker| worker.state != WorkerState::Deleting)
-            .map(|worker| (worker.state, worker.used(), Reverse(worker.created), worker.id))
-            .collect();
-        ranked.sort_unstable();
-        ranked.into_iter().take(count as usize).map(|(.., id)| id).collect()
-    }
-
-    fn want_new(&mut self, cluster: ClusterId, group: &GroupName) {
-        let mut worker = self.ids.worker();
-        while self.world.workers.contains_key(&worker) {
-            worker = self.ids.worker();
-        }
-        let host_name = self.world.next_host_name(cluster, group);
-        let generation = Generation(1);
-        let (group, at) = (group.clone(), self.now);
-        let wait = self.world.cluster_of(cluster).groups[&group].wait_until(&self.world.options);
-        self.emit(Event::WorkerWanted { worker, generation, cluster, group, host_name, at });
-        match wait.filter(|again_at| *again_at > self.now) {
-            Some(again_at) => {
-                let reason = "machines of the group were lost as soon as they ran".to_owned();
-                self.emit(Event::WorkerDelayed { worker, generation, reason, again_at });
-            }
-            None => self.ensure(worker),
-        }
-    }
-
-    /// Asks again for a machine that could not be made.
-    pub(super) fn want_again(&mut self, worker: &Worker) {
-        let Worker { id, cluster, .. } = *worker;
-        let generation = Generation(worker.generation.0 + 1);
-        let (group, host_name) = (worker.group.clone(), worker.host_name.clone());
-        let at = self.now;
-        self.emit(Event::WorkerWanted { worker: id, generation, cluster, group, host_name, at });
-        self.ensure(id);
-    }
-
-    fn ensure(&mut self, worker: WorkerId) {
-        let effect = self.world.ensure_effect(self.world.worker_of(worker));
-        self.effects.push(effect);
-    }
-
-    /// Puts the runs of a machine back and lets it go.
-    fn send_away(&mut self, id: WorkerId, reason: &str) {
-        let worker = Arc::clone(self.world.worker_of(id));
-        if worker.state == WorkerState::Deleting {
-            return;
-        }
-        for run in worker.runs.keys() {
-            let end = self.cut_short(*run, id, reason);
-            self.end_run(id, *run, end, None);
-        }
-        self.let_go(&worker, reason);
-    }
-
-    /// The machine is to go. Its runs were ended before.
-    pub(super) fn let_go(&mut self, worker: &Worker, reason: &str) {
-        let Worker { id, generation, .. } = *worker;
-        self.emit(Event::WorkerDeleting { worker: id, reason: reason.to_owned(), at: self.now });
-        self.effects.push(Effect::RemoveWorker { worker: id, generation });
-    }
-
-    /// Gives the machines that are left to automatic clusters that want them.
-    pub(super) fn fill_accounts(&mut self) {
-        while let Some(account) = self.accounts.pop_first() {
-            while let Some(turn) = self.next_starved(account) {
-                let used = self.world.account(account).machines;
-                let left = self.world.options.limits.machines_max.saturating_sub(used);
-                if left == 0 {
-                    break;
-                }
-                self.feed(account, &turn, left);
-            }
-        }
-    }
-
-    fn next_starved(&self, account: AccountId) -> Option<Turn> {
-        self.world.starved.get(&account)?.get_min().cloned()
-    }
-
-    /// Makes or tops up the automatic cluster of a task with at most `left` machines.
-    fn feed(&mut self, account: AccountId, turn: &Turn, left: u32) {
-        let task = &self.world.job_of(turn.job).tasks[&turn.task];
-        // Never 0, or this would be asked for ever: who is starved is short and has something
-        // waiting, or has no cluster.
-        let more = task.machines_short.min(task.counts.waiting).min(left);
-        if let Some(cluster) = task.auto_cluster {
-            let (group, size) = self.only_group(cluster);
-            self.resize_group(cluster, &group, size + more);
-            return;
-        }
-        let size = self.world.machines_wanted(turn.job, &turn.task).min(left);
-        let spec = auto_cluster_spec(self.world.job_of(turn.job), &turn.task, size);
-        let cluster = self.ids.cluster();
-        let purpose = Purpose::Task { job: turn.job, task: turn.task.clone() };
-        let (spec, token, at) = (Arc::new(spec), None, self.now);
-        self.emit(Event::ClusterCreated { cluster, account, spec, purpose, token, at });
-        self.fit_cluster(cluster);
-    }
-
-    fn only_group(&self, cluster: ClusterId) -> (GroupName, u32) {
-        let mut groups = self.world.cluster_of(cluster).groups.iter();
-        let (name, group) = groups.next().expect("an automatic cluster has one group");
-        (name.clone(), group.desired)
-    }
 }
 
-fn auto_cluster_spec(job: &crate::job::Job, task: &TaskName, size: u32) -> ClusterSpec {
-    let Placement::Auto(shape) = &job.spec.tasks[task].placement else {
-        unreachable!("only a task with an automatic cluster waits for one");
+/// Whether a group can change like that.
+fn check_change(cluster: &Cluster, name: &GroupName, change: &GroupChange) -> Result<(), Refusal> {
+    let Some(group) = cluster.spec.groups.get(name) else {
+        return Err(Refusal::UnknownGroup { group: name.clone() });
     };
-    let mut name = format!("auto-{task}");
-    name.truncate(CLUSTER_NAME_MAX);
-    ClusterSpec {
-        name: name.parse::<JobName>().expect("a task's name has the alphabet of a cluster's"),
-        description: format!("made for task `{task}` of {}", job.id),
-        image: None,
-        instance_type: shape.instance_type.clone(),
-        groups: [("group".parse().expect("a legal name"), auto_group(shape, size))].into(),
-        user_data: shape.user_data.clone(),
-        env: BTreeMap::new(),
-        bootstrap: String::new(),
-        configs: shape.configs.clone(),
-        notification: None,
-        extra: BTreeMap::new(),
+    let is_spot = matches!(group.resource, Resource::Spot { .. });
+    if change.spot.is_some() && !is_spot {
+        let reason = format!("group `{name}` has no spot machines");
+        return Err(Refusal::Invalid { member: "SpotStrategy", reason });
     }
+    Ok(())
 }
 
-fn auto_group(shape: &AutoCluster, size: u32) -> GroupSpec {
-    GroupSpec {
-        desired: size,
-        instance_type: shape.instance_type.clone(),
-        image: shape.ecs_image.clone().or_else(|| shape.image.clone()),
-        resource: shape.resource.clone(),
-        host_name_prefix: String::new(),
-        mode: String::new(),
+/// The part of a change that is not so already.
+fn what_is_new(cluster: &Cluster, change: &ClusterChange) -> ClusterChange {
+    let spec = &cluster.spec;
+    let mut news = change.clone();
+    news.image = news.image.filter(|image| spec.image.as_ref() != Some(image));
+    news.user_data = news.user_data.filter(|user_data| spec.user_data != *user_data);
+    news.env = news.env.filter(|env| spec.env != *env);
+    news.mounts = news.mounts.filter(|mounts| match mounts {
+        NewMounts::Nothing => spec.configs.mounts.is_some(),
+        NewMounts::These(mounts) => spec.configs.mounts.as_ref() != Some(mounts),
+    });
+    for (name, group) in &mut news.groups {
+        let (old, size) = (&spec.groups[name], cluster.groups[name].desired);
+        group.desired = group.desired.filter(|desired| *desired != size);
+        let (kind, image) = (group.instance_type.take(), group.image.take());
+        group.instance_type = kind.filter(|kind| old.instance_type.as_ref() != Some(kind));
+        group.image = image.filter(|image| old.image.as_ref() != Some(image));
+        group.spot = group.spot.take().filter(|spot| old.resource != *spot);
     }
-}
-
-impl crate::World {
-    /// What should exist of a machine.
-    pub(crate) fn ensure_effect(&self, worker: &Worker) -> Effect {
-        let spec = &self.cluster_of(worker.cluster).spec;
-        let group = spec.groups.get(&worker.group);
-        let own_type = group.and_then(|group| group.instance_type.clone());
-        let own_image = group.and_then(|group| group.image.clone());
-        Effect::EnsureWorker(EnsureWorker {
-            worker: worker.id,
-            generation: worker.generation,
-            cluster: worker.cluster,
-            group: worker.group.clone(),
-            host_name: worker.host_name.clone(),
-            instance_type: own_type.or_else(|| spec.instance_type.clone()),
-            image: own_image.or_else(|| spec.image.clone()),
-        })
-    }
+    news.groups.retain(|_, group| *group != GroupChange::default());
+    news
 }

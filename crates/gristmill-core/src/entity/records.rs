@@ -6,7 +6,7 @@
 
 use crate::{
     apply::blocked_by,
-    cluster::{Cluster, Group, LogLine, Worker},
+    cluster::{Cluster, Group, LogLine, MachineShape, Worker},
     job::{Attempts, Job, Task},
 };
 use gristmill_model::{
@@ -88,6 +88,8 @@ pub struct WorkerRecord {
     since: Timestamp,
     failures: u32,
     again_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_as: Option<Arc<MachineShape>>,
 }
 
 impl JobRecord {
@@ -250,6 +252,7 @@ impl WorkerRecord {
             since: worker.since,
             failures: worker.failures,
             again_at: worker.again_at,
+            made_as: worker.made_as.clone(),
         }
     }
 
@@ -267,6 +270,7 @@ impl WorkerRecord {
             since: self.since,
             failures: self.failures,
             again_at: self.again_at,
+            made_as: self.made_as,
             runs: OrdMap::new(),
         }
     }

@@ -6,6 +6,7 @@
 
 #[path = "../builders/mod.rs"]
 mod builders;
+mod changes;
 mod clusters;
 mod failures;
 mod jobs;

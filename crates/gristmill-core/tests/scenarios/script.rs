@@ -8,6 +8,8 @@
 //! job J on auto: a*2                     or `on auto reserved`
 //! stop J | restart J | delete J | priority J 7
 //! resize C group*1 | remove C
+//! change C type T, image I, g type T, g price 500, g price goes, env K=V
+//! drop H | recreate H                    one machine by host name
 //! call                                   every machine that was asked for calls
 //! call H | call H holding nothing        one machine calls, holding what it should or nothing
 //! place                                  plan and place until nothing more can be
@@ -20,6 +22,7 @@
 //! twice COMMAND                          the second time nothing may happen
 //! stale COMMAND                          a report of the run before the current one, or a
 //!                                        word of an older generation: nothing may happen
+//! log C                                  its operation log
 //! show J | show C | why J | effects      what is compared with the expected text
 //! notices                                whom it was told since the last `notices`, for jobs
 //!                                        and clusters made with `; notify all` or `; notify A B`
@@ -34,10 +37,12 @@ use crate::{
 };
 use gristmill_core::{Decision, Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
-    AccountId, Answer, Cause, ClusterId, ClusterSpec, Effect, Event, Generation, GroupName, Input,
-    InstanceNo, InstanceState, JobId, JobSpec, Placement, Refusal, RunId, RunOutcome, RunReport,
-    Seconds, TaskName, Timestamp, WorkerId, WorkerState,
-    input::{Seen, Token},
+    AccountId, Answer, Cause, ClusterChange, ClusterId, ClusterSpec, Effect, Event, Generation,
+    GroupChange, GroupName, Input, InstanceNo, InstanceState, JobId, JobSpec, Placement, Refusal,
+    RunId, RunOutcome, RunReport, Seconds, TaskName, Timestamp, WorkerId, WorkerState,
+    catalogue::InstanceTypeName,
+    input::{Seen, Token, WorkerPlace},
+    spec::Resource,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -101,7 +106,9 @@ impl Stage {
             "cluster" => self.cluster(rest),
             "job" => self.job(rest),
             "stop" | "restart" | "delete" | "priority" => self.job_command(verb, rest),
-            "resize" | "remove" => self.cluster_command(verb, rest),
+            "drop" | "recreate" => self.single(verb, rest),
+            "log" => self.show_log(rest),
+            "resize" | "remove" | "change" => self.cluster_command(verb, rest),
             "call" => self.call(rest),
             "place" => self.place(),
             "finish" if rest == "all" => self.finish_all(),
@@ -303,13 +310,35 @@ impl Stage {
         let cluster = self.cluster_named(name);
         if verb == "resize" {
             let sizes = counted(sizes).into_iter();
-            let desired =
-                sizes.map(|(group, size)| (group.parse().expect("a group"), size)).collect();
-            self.input(Input::ResizeCluster { account, cluster, desired });
+            let size = |(group, size): (&str, u32)| {
+                (group.parse().expect("a group"), GroupChange::size(size))
+            };
+            self.modify(
+                account,
+                cluster,
+                ClusterChange { groups: sizes.map(size).collect(), ..ClusterChange::default() },
+            );
+        } else if verb == "change" {
+            self.modify(account, cluster, read_change(sizes));
         } else if let Some(answer) = self.input(Input::DeleteCluster { account, cluster }) {
             let Answer::Deleting { machines_left } = answer else { panic!("{answer:?}") };
             self.say(if machines_left { "deleting" } else { "deleted" });
         }
+    }
+
+    fn modify(&mut self, account: AccountId, cluster: ClusterId, change: ClusterChange) {
+        self.input(Input::ModifyCluster { account, cluster, change: Arc::new(change) });
+    }
+
+    fn single(&mut self, verb: &str, text: &str) {
+        let (host, account) = by(text);
+        let (worker, _) = self.machine(host);
+        let known = self.world.worker(worker).expect("a machine");
+        let place = WorkerPlace { cluster: known.cluster, group: known.group.clone(), worker };
+        self.input(match verb {
+            "drop" => Input::DeleteWorker { account, place },
+            _ => Input::RecreateWorker { account, place },
+        });
     }
 
     fn call(&mut self, text: &str) {
@@ -560,6 +589,21 @@ impl Stage {
         machines.join(",")
     }
 
+    fn show_log(&mut self, name: &str) {
+        let id = self.cluster_named(name);
+        let cluster = self.world.any_cluster(id).expect("it was found");
+        let lines: Vec<_> = cluster
+            .log
+            .iter()
+            .map(|line| {
+                let group = line.group.as_ref().map(|group| format!("[{group}]"));
+                let worker = line.worker.as_ref().map(|worker| format!("[{worker}]"));
+                format!("{}{}{}", group.unwrap_or_default(), worker.unwrap_or_default(), line.text)
+            })
+            .collect();
+        lines.iter().for_each(|line| self.say(line));
+    }
+
     fn show_effects(&mut self) {
         let decision = self.last_decision.clone().expect("something was decided");
         let texts: Vec<_> =
@@ -573,7 +617,15 @@ impl Stage {
         };
         match effect {
             Effect::EnsureWorker(wanted) => {
-                format!("ensure {} {}", host(wanted.worker), wanted.generation)
+                let kind = wanted.instance_type.as_ref().map(|kind| format!(" {kind}"));
+                let image = wanted.image.as_ref().map(|image| format!(" {image}"));
+                format!(
+                    "ensure {} {}{}{}",
+                    host(wanted.worker),
+                    wanted.generation,
+                    kind.unwrap_or_default(),
+                    image.unwrap_or_default()
+                )
             }
             Effect::RemoveWorker { worker, generation } => {
                 format!("remove {} {generation}", host(*worker))
@@ -638,4 +690,40 @@ fn job_of_stages(name: &str, stages: &str, placement: &Placement) -> JobSpec {
         dependencies: stages.windows(2).flat_map(after).collect(),
         ..builders::a_job(name)
     }
+}
+
+/// `image I, g type T, g price 500, g price goes, env K=V`.
+fn read_change(text: &str) -> ClusterChange {
+    let mut change = ClusterChange::default();
+    for item in text.split(", ") {
+        let words: Vec<_> = item.split(' ').collect();
+        match words[..] {
+            ["image", image] => change.image = Some(image.parse().expect("an image")),
+            ["env", pair] => {
+                let (key, value) = pair.split_once('=').expect("K=V");
+                change.env = Some([(key.to_owned(), value.to_owned())].into());
+            }
+            [group, what, value] => {
+                let group = change.groups.entry(group.parse().expect("a group")).or_default();
+                change_group(group, what, value);
+            }
+            _ => panic!("no change `{item}`"),
+        }
+    }
+    change
+}
+
+fn change_group(group: &mut GroupChange, what: &str, value: &str) {
+    match what {
+        "size" => group.desired = Some(value.parse().expect("a number")),
+        "type" => group.instance_type = Some(InstanceTypeName(value.to_owned())),
+        "image" => group.image = Some(value.parse().expect("an image")),
+        "price" => group.spot = Some(Resource::Spot { price_limit_milli: price(value) }),
+        _ => panic!("no member `{what}`"),
+    }
+}
+
+/// `goes`, or a price in thousandths.
+fn price(text: &str) -> Option<u32> {
+    (text != "goes").then(|| text.parse().expect("thousandths"))
 }

@@ -3,7 +3,9 @@
 use super::{not_found, supported};
 use crate::door::{Call, Door, Reply};
 use gristmill_core::{Cluster, LogLine, Worker, World};
-use gristmill_model::{AccountId, Answer, ClusterId, GroupName, Input, WorkerId, WorkerState};
+use gristmill_model::{
+    AccountId, Answer, ClusterId, GroupName, Input, WorkerId, WorkerState, input::WorkerPlace,
+};
 use gristmill_wire::{
     api::{
         List, ListQuery, Query,
@@ -16,7 +18,6 @@ use gristmill_wire::{
 };
 use http::StatusCode;
 use std::{collections::BTreeMap, sync::Arc};
-use tracing::info;
 
 /// `POST /clusters`
 pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
@@ -97,12 +98,10 @@ pub async fn modify(
     done: StatusCode,
 ) -> Result<Reply, ApiError> {
     let change = parse_modify_cluster(&call.body, &door.config.limits)?;
-    if !change.without_effect.is_empty() {
-        info!(cluster = id, members = ?change.without_effect, "members of a change have no effect in this version");
-    }
+    supported::check_change(door, &change)?;
     let cluster = id.parse().map_err(|_| not_found("cluster", id))?;
-    let account = call.account;
-    door.mill.put(Input::ResizeCluster { account, cluster, desired: change.desired }).await?;
+    let (account, change) = (call.account, Arc::new(change));
+    door.mill.put(Input::ModifyCluster { account, cluster, change }).await?;
     Ok(Reply::Empty(done))
 }
 
@@ -131,7 +130,8 @@ pub fn list_machines(
     let mut rest = machines.into_iter().filter(|it| after.is_none_or(|after| order(it) > after.0));
     let page: Vec<&Worker> = rest.by_ref().take(wish.items_max).collect();
     let last = page.last().filter(|_| rest.next().is_some()).map(|it| MachineKey(order(it)));
-    Ok(Reply::ok(&List::page(page.into_iter().map(machine_body).collect(), last)))
+    let items = page.into_iter().map(|worker| machine_body(door, &world, worker)).collect();
+    Ok(Reply::ok(&List::page(items, last)))
 }
 
 /// Sort key of machines: those that go come last.
@@ -185,12 +185,49 @@ pub fn get_machine(
     let id: Option<WorkerId> = machine.parse().ok();
     let found = machines.into_iter().find(|worker| Some(worker.id) == id);
     found
-        .map(|worker| Reply::ok(&machine_body(worker)))
+        .map(|worker| Reply::ok(&machine_body(door, &world, worker)))
         .ok_or_else(|| not_found("machine", machine))
 }
 
-fn machine_body(worker: &Worker) -> bodies::ClusterInstance {
+/// `DELETE …/instances/{machine}`
+pub async fn delete_machine(
+    door: &Door,
+    call: &Call,
+    (cluster, group, machine): (&str, &str, &str),
+    done: StatusCode,
+) -> Result<Reply, ApiError> {
+    let (account, place) = (call.account, machine_place(cluster, group, machine)?);
+    door.mill.put(Input::DeleteWorker { account, place }).await?;
+    Ok(Reply::Empty(done))
+}
+
+/// `POST …/instances/{machine}/recreate`
+pub async fn recreate_machine(
+    door: &Door,
+    call: &Call,
+    (cluster, group, machine): (&str, &str, &str),
+    done: StatusCode,
+) -> Result<Reply, ApiError> {
+    let (account, place) = (call.account, machine_place(cluster, group, machine)?);
+    door.mill.put(Input::RecreateWorker { account, place }).await?;
+    Ok(Reply::Empty(done))
+}
+
+fn machine_place(cluster: &str, group: &str, machine: &str) -> Result<WorkerPlace, ApiError> {
+    Ok(WorkerPlace {
+        cluster: cluster.parse().map_err(|_| not_found("cluster", cluster))?,
+        group: group.parse().map_err(|_| not_found("group", group))?,
+        worker: machine.parse().map_err(|_| not_found("machine", machine))?,
+    })
+}
+
+fn machine_body(door: &Door, world: &World, worker: &Worker) -> bodies::ClusterInstance {
+    let inherits = world
+        .any_cluster(worker.cluster)
+        .is_some_and(|cluster| cluster.spec.extra.contains_key("PasswordInherit"));
+    let password = if inherits { String::new() } else { door.keys.machine_password(worker.id) };
     bodies::ClusterInstance {
+        instance_password: password,
         ip_address: worker.address.clone(),
         hint: worker.hint.clone(),
         creation_time: WireTime(Some(worker.created)),

@@ -55,6 +55,12 @@ pub async fn dispatch(door: &Door, call: Call) -> Result<Reply, ApiError> {
         Operation::GetClusterInstance { cluster, group, worker } => {
             clusters::get_machine(door, &call, cluster, group, worker)
         }
+        Operation::DeleteClusterInstance { cluster, group, worker } => {
+            clusters::delete_machine(door, &call, (cluster, group, worker), done).await
+        }
+        Operation::RecreateClusterInstance { cluster, group, worker } => {
+            clusters::recreate_machine(door, &call, (cluster, group, worker), done).await
+        }
         Operation::CreateImage => images::create(door, &call, &query).await,
         Operation::GetImage { image } => images::get(door, &call, image).await,
         Operation::ListImages => images::list(door, &call, &query).await,
@@ -62,8 +68,6 @@ pub async fn dispatch(door: &Door, call: Call) -> Result<Reply, ApiError> {
         Operation::GetQuotas => Ok(offers::quotas(door)),
         Operation::GetAvailableResource => Ok(offers::available(door)),
         Operation::CreateJobSync
-        | Operation::DeleteClusterInstance { .. }
-        | Operation::RecreateClusterInstance { .. }
         | Operation::CreateApp
         | Operation::GetApp { .. }
         | Operation::GetAppDetail { .. }

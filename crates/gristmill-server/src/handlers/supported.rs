@@ -3,8 +3,9 @@
 
 use crate::{catalogue::is_system_image, door::Door};
 use gristmill_model::{
-    ClusterSpec, ImageId, JobSpec, Placement, TaskSpec,
+    ClusterChange, ClusterSpec, ImageId, JobSpec, Placement, TaskSpec,
     catalogue::InstanceTypeName,
+    change::NewMounts,
     spec::{AutoCluster, Configs, Mounts},
 };
 use gristmill_wire::error::{ApiError, quote};
@@ -49,6 +50,20 @@ pub fn check_cluster(door: &Door, spec: &ClusterSpec) -> Result<(), ApiError> {
         ));
     }
     for (name, group) in &spec.groups {
+        let inside = |error: ApiError| error.inside(format!("group {name}"));
+        check_type(door, group.instance_type.as_ref()).map_err(inside)?;
+        check_image(group.image.as_ref()).map_err(inside)?;
+    }
+    Ok(())
+}
+
+/// Checks a change of a cluster against what the region has.
+pub fn check_change(door: &Door, change: &ClusterChange) -> Result<(), ApiError> {
+    check_image(change.image.as_ref())?;
+    if let Some(NewMounts::These(mounts)) = &change.mounts {
+        check_mounts(Some(mounts))?;
+    }
+    for (name, group) in &change.groups {
         let inside = |error: ApiError| error.inside(format!("group {name}"));
         check_type(door, group.instance_type.as_ref()).map_err(inside)?;
         check_image(group.image.as_ref()).map_err(inside)?;

@@ -1,6 +1,7 @@
 //! The users: what they ask for, and how they tidy up when the faults are over.
 
 use super::*;
+use gristmill_model::{ClusterChange, GroupChange};
 
 impl Stage {
     pub(super) fn on_wish(&mut self) {
@@ -32,8 +33,9 @@ impl Stage {
             if !self.is_needed(cluster) {
                 self.input(Input::DeleteCluster { account, cluster }, Sender::User(0))?;
             } else if unfit {
-                let desired = [(users::group(), 1)].into();
-                self.input(Input::ResizeCluster { account, cluster, desired }, Sender::User(0))?;
+                let groups = [(users::group(), GroupChange::size(1))].into();
+                let change = ClusterChange { groups, ..ClusterChange::default() }.into();
+                self.input(Input::ModifyCluster { account, cluster, change }, Sender::User(0))?;
             }
         }
         Ok(())

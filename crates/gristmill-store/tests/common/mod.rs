@@ -2,12 +2,15 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use gristmill_model::{
-    AccountId, Cause, ClusterId, ClusterSpec, Effect, Event, Generation, InstanceNo, JobId,
-    JobSpec, JobState, RunId, RunOutcome, TaskName, Timestamp, WorkerId,
+    AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Effect, Event, Generation,
+    GroupChange, InstanceNo, JobId, JobSpec, JobState, RunId, RunOutcome, TaskName, Timestamp,
+    WorkerId,
     catalogue::InstanceTypeName,
+    change::NewMounts,
     event::{AfterRun, EnsureWorker, Purpose, TokenUse},
     input::Token,
     notice::{Facts, InstanceFacts, JobFacts, Notice, ResultFacts, Subject},
+    spec::Resource,
 };
 use gristmill_store::{Batch, Recovered, Store, StoreOptions};
 use serde_json::json;
@@ -248,9 +251,27 @@ fn cluster_events() -> Vec<Event> {
         made(Purpose::Fixed, Some(Token { text: "t".into(), body: "b".into() })),
         made(Purpose::Task { job: JOB, task: task() }, None),
         Event::GroupResized { cluster, group: group(), desired: 3, at },
+        Event::ClusterChanged { cluster, change: Arc::new(cluster_change()), at },
         Event::ClusterDeleting { cluster, at },
         Event::ClusterGone { cluster },
     ]
+}
+
+fn cluster_change() -> ClusterChange {
+    let texts = || Some([("k".to_owned(), "v".to_owned())].into());
+    let group = GroupChange {
+        desired: Some(2),
+        instance_type: Some(InstanceTypeName("ecs.sn1.large".into())),
+        image: Some("m-2".parse().expect("legal")),
+        spot: Some(Resource::Spot { price_limit_milli: Some(600) }),
+    };
+    ClusterChange {
+        groups: [("g".parse().expect("a legal name"), group)].into(),
+        image: Some("img-ubuntu".parse().expect("legal")),
+        user_data: texts(),
+        env: texts(),
+        mounts: Some(NewMounts::Nothing),
+    }
 }
 
 fn worker_events() -> Vec<Event> {

@@ -4,24 +4,23 @@
 use crate::{
     api::{
         BODY_BYTES_MAX, ITEMS_PER_MEMBER_MAX,
-        configs::{ConfigsBody, configs},
+        configs::{ConfigsBody, MountsBody, configs, mounts},
         describe::{ConfigsView, DisksView, NotificationView, Price, tree},
         read::{Member, Object, Shape, Texts, parse_body, skip_object},
         responses::{Cluster, ClusterMetrics, Group, InputMappingConfig},
         shared::{
             CLUSTER_EVENTS, NotificationBody, description, environment, filled, image,
-            instance_type, name, notification, resource, texts,
+            instance_type, name, notification, resource, spot_change, texts,
         },
     },
     error::{ApiError, Code, quote},
 };
 use gristmill_model::{
-    AccountId, ClusterId, ClusterSpec, GroupName, GroupSpec, Timestamp, spec::Limits,
+    AccountId, ClusterChange, ClusterId, ClusterSpec, GroupChange, GroupName, GroupSpec, Timestamp,
+    change::NewMounts,
+    spec::{Limits, Resource},
 };
-use serde::{
-    Deserialize,
-    de::{IgnoredAny, MapAccess},
-};
+use serde::{Deserialize, de::MapAccess};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -144,13 +143,17 @@ fn invalid_group(text: &str, reason: impl std::fmt::Display) -> ApiError {
 }
 
 fn group_spec(body: GroupBody, limits: &Limits) -> Result<GroupSpec, ApiError> {
-    let member = "DesiredVMCount";
+    let resource = resource(body.resource_type, body.spot_strategy, body.spot_price_limit)?;
     let desired = desired(body.desired_vm_count, limits)?;
     Ok(GroupSpec {
-        desired: desired.ok_or_else(|| ApiError::missing(member))?,
+        desired: match resource {
+            // The guide: set to 0 by itself.
+            Resource::PrePaid => 0,
+            _ => desired.ok_or_else(|| ApiError::missing("DesiredVMCount"))?,
+        },
         instance_type: instance_type(body.instance_type)?,
         image: image(body.image_id, "ImageId")?,
-        resource: resource(body.resource_type, body.spot_strategy, body.spot_price_limit)?,
+        resource,
         host_name_prefix: host_name_prefix(body.hostname_prefix)?,
         mode: body.mode.or_empty("Mode")?,
     })
@@ -197,16 +200,6 @@ fn extra(
     Ok(members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
 }
 
-/// What `PUT /clusters/{cluster}` asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ClusterChange {
-    /// New sizes; groups that are not named stay.
-    pub desired: BTreeMap<GroupName, u32>,
-    /// Members that were sent, would change something by the reference, and have no effect yet.
-    /// For the log, so that nothing is ignored in silence.
-    pub without_effect: Vec<&'static str>,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ModifyBody {
@@ -214,40 +207,71 @@ struct ModifyBody {
     image_id: Member<String>,
     user_data: Member<Texts>,
     env_vars: Member<Texts>,
-    configs: Member<Object<BTreeMap<String, IgnoredAny>>>,
+    configs: Member<Object<ModifyConfigs>>,
 }
 
-/// A change of a cluster. `Groups` may be absent or empty, and a group may be `{}`: nothing
-/// changes then. Whether the groups exist is for the mill to say.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ModifyConfigs {
+    mounts: Member<Object<MountsBody>>,
+}
+
+/// A change of a cluster (`reference/api.md` 9.4). `Groups` may be absent or empty, and a group
+/// may be `{}`: nothing changes then. `UserData` and `EnvVars` replace what was there whole, so
+/// `{}` empties them; an empty `ImageId` and mounts without members say nothing. Every other
+/// member of a cluster is accepted and means nothing here: the Java client sends whole
+/// descriptions. Whether the groups exist is for the mill to say.
 pub fn parse_modify_cluster(body: &[u8], limits: &Limits) -> Result<ClusterChange, ApiError> {
     let body: ModifyBody = parse_body(body, BODY_BYTES_MAX)?;
-    let mut change = ClusterChange::default();
-    let mut without_effect = |name, given| {
-        if given && !change.without_effect.contains(&name) {
-            change.without_effect.push(name);
-        }
+    let mut change = ClusterChange {
+        image: image(body.image_id, "ImageId")?,
+        user_data: given(body.user_data, |member| texts(member, "UserData"))?,
+        env: given(body.env_vars, environment)?,
+        mounts: new_mounts(body.configs).map_err(|error| error.inside("Configs"))?,
+        ..ClusterChange::default()
     };
-    without_effect("ImageId", image(body.image_id, "ImageId")?.is_some());
-    without_effect("UserData", !texts(body.user_data, "UserData")?.is_empty());
-    without_effect("EnvVars", !environment(body.env_vars)?.is_empty());
-    without_effect("Configs", !body.configs.or_empty("Configs")?.0.is_empty());
     for (text, body) in body.groups.or_empty("Groups")?.0 {
         if matches!(body, Member::Absent) {
             continue;
         }
         let (name, body) = group(&text, body)?;
         let inside = |error: ApiError| error.inside(format_args!("Groups.{text}"));
-        if let Some(count) = desired(body.desired_vm_count, limits).map_err(inside)? {
-            change.desired.insert(name, count);
+        let group = group_change(body, limits).map_err(inside)?;
+        if group != GroupChange::default() {
+            change.groups.insert(name, group);
         }
-        let kind = instance_type(body.instance_type).map_err(inside)?;
-        without_effect("InstanceType", kind.is_some());
-        let strategy = filled(body.spot_strategy, "SpotStrategy").map_err(inside)?;
-        without_effect("SpotStrategy", strategy.is_some());
-        let limit = body.spot_price_limit.optional("SpotPriceLimit").map_err(inside)?;
-        without_effect("SpotPriceLimit", limit.is_some_and(|limit| limit != 0.0));
     }
     Ok(change)
+}
+
+/// What is read of a member, if it is there.
+fn given<T, R>(
+    member: Member<T>,
+    read: impl FnOnce(Member<T>) -> Result<R, ApiError>,
+) -> Result<Option<R>, ApiError> {
+    match member {
+        Member::Absent => Ok(None),
+        member => read(member).map(Some),
+    }
+}
+
+fn new_mounts(configs: Member<Object<ModifyConfigs>>) -> Result<Option<NewMounts>, ApiError> {
+    let Object(ModifyConfigs { mounts }) = configs.or_empty("Configs")?;
+    match &mounts {
+        Member::Absent => return Ok(None),
+        Member::Given(Object(body)) if *body == MountsBody::default() => return Ok(None),
+        _ => {}
+    }
+    Ok(Some(self::mounts(mounts)?.map_or(NewMounts::Nothing, NewMounts::These)))
+}
+
+fn group_change(body: GroupBody, limits: &Limits) -> Result<GroupChange, ApiError> {
+    Ok(GroupChange {
+        desired: desired(body.desired_vm_count, limits)?,
+        instance_type: instance_type(body.instance_type)?,
+        image: image(body.image_id, "ImageId")?,
+        spot: spot_change(body.spot_strategy, body.spot_price_limit)?,
+    })
 }
 
 /// What the books know of a cluster beyond its specification.

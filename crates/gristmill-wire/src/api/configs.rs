@@ -55,7 +55,7 @@ struct DiskBody {
     mount_point: Member<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct MountsBody {
     entries: Member<Vec<Object<EntryBody>>>,
@@ -74,7 +74,7 @@ pub(super) struct MountsBody {
     nas_meta_cache: Member<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct EntryBody {
     source: Member<String>,
@@ -82,14 +82,14 @@ struct EntryBody {
     write_support: Member<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct NasBody {
     access_group: Member<Vec<String>>,
     file_system: Member<Vec<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct OssBody {
     access_key_id: Member<String>,

@@ -37,7 +37,7 @@ mod shared;
 mod task;
 
 pub use crate::error::ApiError as BadRequest;
-pub use cluster::{ClusterChange, parse_cluster, parse_modify_cluster};
+pub use cluster::{parse_cluster, parse_modify_cluster};
 pub use describe::{JobDescription, job_description};
 pub use job::parse_job;
 pub use list::{List, ListQuery, Marker};

@@ -368,7 +368,7 @@ body! {
         error_message: String,
         /// When it was wanted.
         creation_time: WireTime,
-        /// There are no passwords here.
+        /// The password for logging in; empty when the image's own is kept.
         instance_password: String,
     }
 }

@@ -146,6 +146,23 @@ pub(super) fn resource(
     }
 }
 
+/// `SpotStrategy` and `SpotPriceLimit` of a change. The official clients send one of them, both
+/// or neither; a limit by itself asks for `SpotWithPriceLimit`.
+pub(super) fn spot_change(
+    strategy: Member<String>,
+    limit: Member<f64>,
+) -> Result<Option<Resource>, ApiError> {
+    let strategy = filled(strategy, "SpotStrategy")?;
+    let limit = limit.optional("SpotPriceLimit")?.filter(|limit| *limit != 0.0);
+    let strategy = match (strategy, limit) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => "SpotWithPriceLimit".to_owned(),
+        (Some(strategy), _) => strategy,
+    };
+    let limit = limit.map_or(Member::Absent, Member::Given);
+    resource(Member::Given("Spot".to_owned()), Member::Given(strategy), limit).map(Some)
+}
+
 /// A price in thousandths. At most three decimals.
 fn price_milli(limit: Member<f64>) -> Result<u32, ApiError> {
     let name = "SpotPriceLimit";

@@ -1,7 +1,11 @@
 //! Clusters: bodies in, and the answer of `GET /clusters/{cluster}`.
 
 use crate::{CLUSTER, is_documented, specs, with};
-use gristmill_model::{AccountId, Timestamp, WorkerState, spec::Limits};
+use gristmill_model::{
+    AccountId, ClusterChange, Timestamp, WorkerState,
+    change::NewMounts,
+    spec::{Limits, Resource},
+};
 use gristmill_wire::api::{
     cluster::{ClusterParts, cluster_body},
     parse_cluster, parse_modify_cluster,
@@ -89,36 +93,102 @@ fn changes_that_say_nothing_change_nothing() {
         "{}",
         r#"{"Groups":{}}"#,
         r#"{"Groups":{"group":{}}}"#,
-        r#"{"Groups":{"group":null},"UserData":{},"EnvVars":null,"ImageId":"","Configs":{}}"#,
-        r#"{"InputMapping":{"oss://bucket/a/":"/a"},"Name":"1","Description":7}"#,
+        r#"{"Groups":{"group":null},"EnvVars":null,"ImageId":"","Configs":{}}"#,
+        r#"{"Configs":{"Mounts":{}}}"#,
+        r#"{"Groups":{"group":{"InstanceType":"","SpotStrategy":"","SpotPriceLimit":0.0}}}"#,
+        r#"{"InputMapping":{"oss://bucket/a/":"/a"},"Name":"1","Description":7,"Bootstrap":"x"}"#,
     ] {
         let change = parse_modify_cluster(body.as_bytes(), &Limits::default());
-        assert_eq!(change, Ok(Default::default()), "{body}");
+        assert_eq!(change, Ok(ClusterChange::default()), "{body}");
     }
 }
 
 #[test]
-fn sizes_are_changed_and_the_rest_is_named() {
+fn a_change_names_what_it_changes() {
     let body = br#"{"Groups":{"a":{"DesiredVMCount":0},"b":{"DesiredVMCount":4,"InstanceType":"x",
-        "SpotStrategy":"SpotWithPriceLimit","SpotPriceLimit":0.6}},"UserData":{"k":"v"},
-        "Configs":{"Mounts":{}}}"#;
+        "ImageId":"m-1"},"c":{"SpotStrategy":"SpotWithPriceLimit","SpotPriceLimit":0.6}},
+        "ImageId":"img-centos","UserData":{"k":"v"},"EnvVars":{},"Configs":{"Mounts":{"Entries":[
+        {"Source":"oss://bucket/a/","Destination":"/home/a","WriteSupport":false}]}}}"#;
     let change = parse_modify_cluster(body, &Limits::default()).expect("legal");
-    let desired: Vec<_> = change.desired.iter().map(|(k, v)| (k.as_str(), *v)).collect();
-    assert_eq!(desired, [("a", 0), ("b", 4)]);
-    assert_eq!(
-        change.without_effect,
-        ["UserData", "Configs", "InstanceType", "SpotStrategy", "SpotPriceLimit"]
-    );
+    let text = serde_json::to_value(&change).expect("plain");
+    let wanted = json!({
+        "groups": {
+            "a": {"desired": 0},
+            "b": {"desired": 4, "instance_type": "x", "image": "m-1"},
+            "c": {"spot": {"Spot": {"price_limit_milli": 600}}},
+        },
+        "image": "img-centos", "user_data": {"k": "v"}, "env": {},
+        "mounts": {"These": {"entries": [{"source": "oss://bucket/a/", "destination": "/home/a",
+            "write_support": false}], "locale": "GBK", "lock": false, "cache": true,
+            "cache_block_size": 262_144, "cache_total_size": 536_870_912, "extra": {}}},
+    });
+    assert_eq!(text, wanted);
+}
+
+#[test]
+fn what_spot_machines_may_cost_is_changed_by_either_member() {
+    let spot = |group: &str| {
+        let body = format!(r#"{{"Groups":{{"g":{group}}}}}"#);
+        let change = parse_modify_cluster(body.as_bytes(), &Limits::default());
+        change.map(|change| change.groups.into_values().next().and_then(|group| group.spot))
+    };
+    for (group, limit) in [
+        (r#"{"SpotPriceLimit":0.1}"#, Some(100)),
+        (r#"{"SpotStrategy":"SpotWithPriceLimit","SpotPriceLimit":1.234}"#, Some(1_234)),
+        (r#"{"SpotStrategy":"SpotAsPriceGo"}"#, None),
+        (r#"{"SpotStrategy":"SpotAsPriceGo","SpotPriceLimit":0}"#, None),
+    ] {
+        assert_eq!(spot(group), Ok(Some(Resource::Spot { price_limit_milli: limit })), "{group}");
+    }
+    for (group, code) in [
+        (r#"{"SpotStrategy":"SpotWithPriceLimit"}"#, "InvalidSpotPriceLimit"),
+        (r#"{"SpotPriceLimit":0.1234}"#, "InvalidSpotPriceLimit"),
+        (r#"{"SpotPriceLimit":"0.1"}"#, "InvalidSpotPriceLimit"),
+        (r#"{"SpotStrategy":"SpotAsPriceGo","SpotPriceLimit":1}"#, "InvalidSpotPriceLimit"),
+        (r#"{"SpotStrategy":"Cheap"}"#, "InvalidSpotStrategy"),
+    ] {
+        assert_eq!(spot(group).expect_err(group).code.to_string(), code, "{group}");
+    }
+}
+
+#[test]
+fn mounts_can_be_taken_away() {
+    let body = br#"{"Configs":{"Mounts":{"Entries":[]}}}"#;
+    let change = parse_modify_cluster(body, &Limits::default()).expect("legal");
+    assert_eq!(change.mounts, Some(NewMounts::Nothing));
+}
+
+#[test]
+fn malformed_changes_have_their_codes() {
     for (body, code) in [
         (r#"{"Groups":[]}"#, "InvalidGroups"),
         (r#"{"Groups":{"g":1}}"#, "InvalidGroups.g"),
         (r#"{"Groups":{"g":{"DesiredVMCount":-1}}}"#, "InvalidDesiredVMCount"),
         (r#"{"Groups":{"g":{"DesiredVMCount":1.5}}}"#, "InvalidDesiredVMCount"),
+        (r#"{"Groups":{"g":{"DesiredVMCount":65537}}}"#, "InvalidDesiredVMCount"),
+        (r#"{"Groups":{"g":{"InstanceType":7}}}"#, "InvalidInstanceType"),
+        (r#"{"Groups":{"g":{"ImageId":"ubuntu"}}}"#, "InvalidImageId"),
+        (r#"{"ImageId":"ubuntu"}"#, "InvalidImageId"),
         (r#"{"UserData":[]}"#, "InvalidUserData"),
+        (r#"{"EnvVars":{"a=":"b"}}"#, "InvalidEnvVars"),
+        (r#"{"Configs":[]}"#, "InvalidConfigs"),
+        (r#"{"Configs":{"Mounts":[]}}"#, "InvalidMounts"),
+        (r#"{"Configs":{"Mounts":{"Entries":[{}]}}}"#, "InvalidMounts"),
         ("[]", "InvalidHttpBody"),
     ] {
         let error = parse_modify_cluster(body.as_bytes(), &Limits::default());
         assert_eq!(error.expect_err(body).code.to_string(), code, "{body}");
+    }
+}
+
+#[test]
+fn the_size_of_a_prepaid_group_is_nothing_that_can_be_asked_for() {
+    for group in
+        [r#"{"ResourceType":"PrePaid"}"#, r#"{"ResourceType":"PrePaid","DesiredVMCount":5}"#]
+    {
+        let body = format!(r#"{{"Name":"pool","ImageId":"img-ubuntu","Groups":{{"g":{group}}}}}"#);
+        let spec = parse_cluster(body.as_bytes(), &Limits::default()).expect("legal");
+        assert!(spec.groups.values().all(|group| group.desired == 0), "{group}");
     }
 }
 

@@ -285,7 +285,7 @@ fn group() -> impl Strategy<Value = GroupSpec> {
     let images = (option::of(instance_type()), option::of(image()));
     (0..=65_536_u32, images, resource(), "[a-z]{0,6}", "[a-z]{0,3}").prop_map(
         |(desired, (instance_type, image), resource, host_name_prefix, mode)| GroupSpec {
-            desired,
+            desired: if resource == Resource::PrePaid { 0 } else { desired },
             instance_type,
             image,
             resource,
