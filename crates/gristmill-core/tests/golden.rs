@@ -37,6 +37,7 @@ fn a_world() -> World {
     let spec = JobSpec {
         tasks: [(name("work"), task.clone()), (name("later"), task), (name("auto"), auto)].into(),
         dependencies: [(name("work"), [name("later")].into())].into(),
+        app: None,
         ..a_job("golden")
     };
     let spec = Arc::new(spec);

@@ -123,6 +123,7 @@ fn submission(world: &World, account: AccountId, (a, b, c): (u32, u32, u32)) -> 
         auto_release: b.is_multiple_of(5),
         tasks: [(name("a"), first), (name("b"), second.clone()), (name("c"), second)].into(),
         dependencies: [(name("a"), [name("b")].into())].into(),
+        app: None,
         ..a_job("job")
     };
     // Some tokens come again, some with another body.

@@ -13,6 +13,7 @@
 //!
 //! Start at [`spec`] for what a user asks for, [`state`] for what becomes of it.
 
+pub mod app;
 pub mod catalogue;
 pub mod change;
 pub mod event;
@@ -25,12 +26,13 @@ pub mod spec;
 pub mod state;
 pub mod time;
 
+pub use app::{AppCall, AppSpec};
 pub use catalogue::InstanceType;
 pub use change::{ClusterChange, GroupChange};
 pub use event::{Effect, Event};
 pub use ids::{AccountId, ClusterId, Generation, ImageId, InstanceNo, JobId, RunId, WorkerId};
 pub use input::{Answer, Input, Refusal, RunOutcome, RunReport};
-pub use names::{GroupName, JobName, OssPath, TaskName};
+pub use names::{AppName, GroupName, JobName, OssPath, TaskName};
 pub use notice::Notice;
 pub use ranges::RangeSet;
 pub use spec::{ClusterSpec, GroupSpec, JobSpec, Placement, TaskSpec};

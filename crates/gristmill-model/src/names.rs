@@ -103,6 +103,12 @@ name!(
     64
 );
 
+name!(
+    /// The name of an app; unique among the apps of an account.
+    AppName,
+    64
+);
+
 /// A place in the object store: `oss://bucket/key`. A key that ends in `/` (or is empty) means
 /// the prefix, any other key means the one object.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! Sources: `reference/api.md` 7 (jobs), 9 (clusters), 13 (shared objects).
 
 use crate::{
+    app::AppCall,
     catalogue::InstanceTypeName,
     ids::{ClusterId, ImageId},
     names::{GroupName, JobName, OssPath, TaskName},
@@ -72,6 +73,10 @@ pub struct JobSpec {
     pub tasks: BTreeMap<TaskName, TaskSpec>,
     /// Predecessor to successors. Only names in `tasks`; no cycle.
     pub dependencies: BTreeMap<TaskName, BTreeSet<TaskName>>,
+    /// The call of an app that the job was made from, if it was. Kept for echoes; `tasks` has all
+    /// there is to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<Box<AppCall>>,
 }
 
 /// One task of a job (`TaskDescription`).

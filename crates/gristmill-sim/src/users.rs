@@ -108,6 +108,7 @@ fn submission(
         notification: None,
         tasks: BTreeMap::new(),
         dependencies: BTreeMap::new(),
+        app: None,
     };
     let names: Vec<TaskName> = (0..chance.between(1, 4))
         .map(|number| format!("t{number}").parse().expect("a legal name"))

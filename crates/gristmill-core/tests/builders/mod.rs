@@ -17,6 +17,7 @@ pub fn a_job(name: &str) -> JobSpec {
         notification: None,
         tasks: BTreeMap::new(),
         dependencies: BTreeMap::new(),
+        app: None,
     }
 }
 

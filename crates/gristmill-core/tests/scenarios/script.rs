@@ -688,6 +688,7 @@ fn job_of_stages(name: &str, stages: &str, placement: &Placement) -> JobSpec {
     JobSpec {
         tasks: tasks.collect(),
         dependencies: stages.windows(2).flat_map(after).collect(),
+        app: None,
         ..builders::a_job(name)
     }
 }

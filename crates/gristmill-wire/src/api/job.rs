@@ -76,6 +76,7 @@ impl JobBody {
             notification,
             tasks,
             dependencies,
+            app: None,
         })
     }
 }

@@ -277,6 +277,7 @@ pub fn job() -> impl Strategy<Value = JobSpec> {
                 notification,
                 tasks,
                 dependencies,
+                app: None,
             }
         })
 }
