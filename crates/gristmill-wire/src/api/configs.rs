@@ -23,10 +23,10 @@ use std::collections::BTreeMap;
 /// The type of a disk when the client does not say.
 pub const DISK_KIND_DEFAULT: &str = "cloud_efficiency";
 
-const DISK_KINDS: [&str; 5] =
+pub(super) const DISK_KINDS: [&str; 5] =
     [DISK_KIND_DEFAULT, "cloud_ssd", "cloud", "ephemeral", "ephemeral_ssd"];
-const SYSTEM_DISK_GB: std::ops::RangeInclusive<u32> = 40..=500;
-const DATA_DISK_GB: std::ops::RangeInclusive<u32> = 5..=32_768;
+pub(super) const SYSTEM_DISK_GB: std::ops::RangeInclusive<u32> = 40..=500;
+pub(super) const DATA_DISK_GB: std::ops::RangeInclusive<u32> = 5..=32_768;
 
 const CACHE_BLOCK_SIZE: u32 = 262_144;
 const CACHE_TOTAL_SIZE: u64 = 536_870_912;

@@ -9,7 +9,10 @@
 //! A job of 100,000 tasks is written task by task: use [`JobDescription`] with a serializer
 //! rather than [`job_description`], which holds the whole tree.
 
-use crate::api::configs::{default_extra, default_mounts};
+use crate::api::{
+    app::call_view,
+    configs::{default_extra, default_mounts},
+};
 use gristmill_model::{
     ClusterId, ImageId, JobSpec, OssPath, Placement, TaskName, TaskSpec,
     catalogue::InstanceTypeName,
@@ -52,11 +55,21 @@ impl Serialize for JobDescription<'_> {
             name: spec.name.as_str(),
             description: &spec.description,
             priority: self.priority,
-            kind: "DAG",
+            kind: if spec.app.is_some() { "App" } else { "DAG" },
             job_fail_on_instance_fail: spec.fail_on_instance_fail,
             auto_release: spec.auto_release,
             notification: NotificationView::of(spec.notification.as_ref()),
-            dag: DagView { tasks: Tasks(&spec.tasks), dependencies: &spec.dependencies },
+            app: spec.app.as_ref().map(|call| {
+                let task = spec.tasks.values().next();
+                let path =
+                    |of: fn(&TaskSpec) -> &Option<OssPath>| task.and_then(|it| of(it).as_ref());
+                call_view(call, path(|it| &it.stdout), path(|it| &it.stderr))
+            }),
+            dag: DagView {
+                // Java walks the tasks of every job, so that an app's job has none.
+                tasks: Tasks(if spec.app.is_some() { &NO_TASKS } else { &spec.tasks }),
+                dependencies: &spec.dependencies,
+            },
         };
         view.serialize(serializer)
     }
@@ -73,6 +86,8 @@ struct JobView<'a> {
     job_fail_on_instance_fail: bool,
     auto_release: bool,
     notification: NotificationView<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<Value>,
     #[serde(rename = "DAG")]
     dag: DagView<'a>,
 }
@@ -83,6 +98,8 @@ struct DagView<'a> {
     tasks: Tasks<'a>,
     dependencies: &'a BTreeMap<TaskName, BTreeSet<TaskName>>,
 }
+
+static NO_TASKS: BTreeMap<TaskName, TaskSpec> = BTreeMap::new();
 
 struct Tasks<'a>(&'a BTreeMap<TaskName, TaskSpec>);
 

@@ -5,15 +5,20 @@
 //! JSON). Members may come in any order; the checks run in the order of the reference, so the
 //! same body always gets the same refusal.
 //!
-//! Start at [`parse_job`]; one task is checked in `task`, dependencies in `dag`.
+//! A job of type App is read here and checked against its app in [`crate::api::app`].
+//!
+//! Start at [`parse_submission`]; one task is checked in `task`, dependencies in `dag`.
 
 use crate::{
     api::{
         JOB_BODY_BYTES_MAX,
+        app::{AppBody, AppJob},
         dag::{Edges, dependencies},
         priority::check_priority,
         read::{Member, Object, ReadWith, With, parse_body_with},
-        shared::{JOB_EVENTS, NotificationBody, description, filled, name, notification},
+        shared::{
+            JOB_EVENTS, NotificationBody, app_job_name, description, filled, name, notification,
+        },
         task::TaskBody,
     },
     error::{ApiError, quote},
@@ -25,10 +30,38 @@ use std::collections::BTreeMap;
 /// The most instances of all tasks together: what the counts of a job can hold.
 pub const INSTANCES_PER_JOB_MAX: u32 = u32::MAX;
 
-/// A job as the model wants it, or why not. Nothing but the body and the limits decides.
-pub fn parse_job(body: &[u8], limits: &Limits) -> Result<JobSpec, ApiError> {
+/// What `POST /jobs` asks for.
+#[derive(Debug)]
+pub enum Submission {
+    /// A job of tasks.
+    Dag(JobSpec),
+    /// A call of an app, which has to be looked up.
+    App(AppJob),
+}
+
+/// A job as the model wants it, or a call of an app, or why not. Nothing but the body and the
+/// limits decides.
+pub fn parse_submission(body: &[u8], limits: &Limits) -> Result<Submission, ApiError> {
     let reader = With(JobReader { limits });
-    parse_body_with(reader, body, JOB_BODY_BYTES_MAX)?.check()
+    let body = parse_body_with(reader, body, JOB_BODY_BYTES_MAX)?;
+    match body.kind()? {
+        Kind::Dag => body.check().map(Submission::Dag),
+        Kind::App => body.check_call().map(Submission::App),
+    }
+}
+
+/// A job of type DAG, or why not.
+pub fn parse_job(body: &[u8], limits: &Limits) -> Result<JobSpec, ApiError> {
+    match parse_submission(body, limits)? {
+        Submission::Dag(spec) => Ok(spec),
+        Submission::App(_) => Err(ApiError::invalid("Type", "must be DAG")),
+    }
+}
+
+/// The two types of job.
+enum Kind {
+    Dag,
+    App,
 }
 
 /// What was read of a job.
@@ -41,7 +74,7 @@ struct JobBody {
     auto_release: Member<bool>,
     kind: Member<String>,
     dag: Member<DagBody>,
-    app: Member<Object<IgnoredAny>>,
+    app: Member<Object<AppBody>>,
     notification: Member<Object<NotificationBody>>,
 }
 
@@ -56,13 +89,27 @@ struct DagBody {
 type Tasks = Result<Vec<(TaskName, TaskSpec)>, ApiError>;
 
 impl JobBody {
+    /// `Type`, or what it must be by the members that are there.
+    fn kind(&self) -> Result<Kind, ApiError> {
+        match filled(self.kind.clone(), "Type")?.as_deref() {
+            Some("DAG") => Ok(Kind::Dag),
+            Some("App") => Ok(Kind::App),
+            Some(other) => {
+                Err(ApiError::invalid("Type", format_args!("{} must be DAG or App", quote(other))))
+            }
+            None => match (&self.dag, &self.app) {
+                (Member::Absent, Member::Given(_) | Member::Wrong) => Ok(Kind::App),
+                _ => Ok(Kind::Dag),
+            },
+        }
+    }
+
     fn check(self) -> Result<JobSpec, ApiError> {
         let name = name(self.name)?;
         let description = description(self.description)?;
         let priority = check_priority(self.priority.optional("Priority")?.unwrap_or(0))?;
         let fail = self.job_fail_on_instance_fail.optional("JobFailOnInstanceFail")?;
         let auto_release = self.auto_release.or_empty("AutoRelease")?;
-        check_kind(filled(self.kind, "Type")?, &self.dag, &self.app)?;
         let notification = notification(self.notification, &JOB_EVENTS)?;
         let dag = self.dag.optional_as("DAG", "an object")?;
         let (tasks, edges) = dag.ok_or_else(|| ApiError::missing("DAG"))?.check()?;
@@ -79,23 +126,24 @@ impl JobBody {
             app: None,
         })
     }
-}
 
-/// `Type`, or what it must be by the members that are there. Apps come later.
-fn check_kind<D, A>(
-    kind: Option<String>,
-    dag: &Member<D>,
-    app: &Member<A>,
-) -> Result<(), ApiError> {
-    let later = || ApiError::invalid("Type", "App is not offered yet; use a job of type DAG");
-    match kind.as_deref() {
-        Some("DAG") => Ok(()),
-        Some("App") => Err(later()),
-        Some(other) => Err(ApiError::invalid("Type", format_args!("{} must be DAG", quote(other)))),
-        None => match (dag, app) {
-            (Member::Absent, Member::Given(_) | Member::Wrong) => Err(later()),
-            _ => Ok(()),
-        },
+    fn check_call(self) -> Result<AppJob, ApiError> {
+        let name = app_job_name(self.name)?;
+        let description = description(self.description)?;
+        let priority = check_priority(self.priority.optional("Priority")?.unwrap_or(0))?;
+        let fail = self.job_fail_on_instance_fail.optional("JobFailOnInstanceFail")?;
+        let auto_release = self.auto_release.or_empty("AutoRelease")?;
+        let notification = notification(self.notification, &JOB_EVENTS)?;
+        let Object(app) = self.app.required("App")?;
+        Ok(AppJob {
+            name,
+            description,
+            priority,
+            fail_on_instance_fail: fail.unwrap_or(true),
+            auto_release,
+            notification,
+            app,
+        })
     }
 }
 

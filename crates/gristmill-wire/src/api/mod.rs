@@ -15,6 +15,7 @@
 //! - No answer holds a null where clients want an object, an array or a truth value.
 //! - Secrets of a body (`Mounts.OSS`) are dropped where it is read: nothing can echo them.
 
+pub mod app;
 pub mod cluster;
 pub mod describe;
 pub mod image;
@@ -39,7 +40,7 @@ mod task;
 pub use crate::error::ApiError as BadRequest;
 pub use cluster::{parse_cluster, parse_modify_cluster};
 pub use describe::{JobDescription, job_description};
-pub use job::parse_job;
+pub use job::{Submission, parse_job, parse_submission};
 pub use list::{List, ListQuery, Marker};
 pub use priority::parse_priority;
 pub use query::Query;

@@ -54,7 +54,7 @@ pub(super) fn placement(
 }
 
 /// An id of a cluster; empty is not given.
-fn cluster_id(member: Member<String>) -> Result<Option<ClusterId>, ApiError> {
+pub(super) fn cluster_id(member: Member<String>) -> Result<Option<ClusterId>, ApiError> {
     let Some(text) = filled(member, "ClusterId")? else { return Ok(None) };
     let wrong = |_| ApiError::invalid("ClusterId", format!("{} is not an id", quote(&text)));
     text.parse().map(Some).map_err(wrong)

@@ -176,6 +176,30 @@ impl Shape for Texts {
     }
 }
 
+/// An object whose names are the user's, in the order sent. A name may be there twice.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Named<T>(pub Vec<(String, Member<T>)>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Shape> Shape for Named<T> {
+    const WANTED: &'static str = "an object of at most 10000 members";
+    fn object<'de, A: MapAccess<'de>>(mut map: A) -> Result<Option<Self>, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            if entries.len() == ITEMS_PER_MEMBER_MAX {
+                return skip_object(map).map(|()| None);
+            }
+            entries.push(entry);
+        }
+        Ok(Some(Self(entries)))
+    }
+}
+
 impl<T: Shape> Shape for Vec<T> {
     const WANTED: &'static str = "an array of at most 10000 items of one type";
     fn array<'de, A: SeqAccess<'de>>(mut array: A) -> Result<Option<Self>, A::Error> {

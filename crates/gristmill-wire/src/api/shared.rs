@@ -19,6 +19,12 @@ use serde::Deserialize;
 /// The longest name of a job of type DAG, a cluster or an image.
 const NAME_CHARS_MAX: usize = 64;
 
+/// `Name` of a job made from an app, which may be longer (`reference/api.md` 4.5).
+pub(super) fn app_job_name(member: Member<String>) -> Result<JobName, ApiError> {
+    let text = member.required("Name")?;
+    text.parse().map_err(|error: BadName| ApiError::invalid("Name", error))
+}
+
 /// `Name` of a job or a cluster.
 pub(super) fn name(member: Member<String>) -> Result<JobName, ApiError> {
     let text = member.required("Name")?;

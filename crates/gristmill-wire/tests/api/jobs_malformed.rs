@@ -69,7 +69,7 @@ fn members_of_the_job() {
         ("AutoRelease", json!(1), "InvalidAutoRelease", "true or false"),
         ("Type", json!("Dag"), "InvalidType", "`Dag` must be DAG"),
         ("Type", json!(1), "InvalidType", "a text"),
-        ("Type", json!("App"), "InvalidType", "App is not offered yet"),
+        ("Type", json!("App"), "MissingApp", "App is mandatory"),
         ("Notification", json!([]), "InvalidNotification", "an object"),
         ("Notification", json!({"Topic": "t"}), "InvalidNotification", "an object"),
         (

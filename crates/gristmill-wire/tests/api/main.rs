@@ -2,6 +2,7 @@
 //! reference shows them.
 
 mod answers;
+mod apps;
 mod clusters;
 mod jobs_large;
 mod jobs_malformed;
