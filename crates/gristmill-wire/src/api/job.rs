@@ -34,9 +34,9 @@ pub const INSTANCES_PER_JOB_MAX: u32 = u32::MAX;
 #[derive(Debug)]
 pub enum Submission {
     /// A job of tasks.
-    Dag(JobSpec),
+    Dag(Box<JobSpec>),
     /// A call of an app, which has to be looked up.
-    App(AppJob),
+    App(Box<AppJob>),
 }
 
 /// A job as the model wants it, or a call of an app, or why not. Nothing but the body and the
@@ -45,15 +45,15 @@ pub fn parse_submission(body: &[u8], limits: &Limits) -> Result<Submission, ApiE
     let reader = With(JobReader { limits });
     let body = parse_body_with(reader, body, JOB_BODY_BYTES_MAX)?;
     match body.kind()? {
-        Kind::Dag => body.check().map(Submission::Dag),
-        Kind::App => body.check_call().map(Submission::App),
+        Kind::Dag => Ok(Submission::Dag(Box::new(body.check()?))),
+        Kind::App => Ok(Submission::App(Box::new(body.check_call()?))),
     }
 }
 
 /// A job of type DAG, or why not.
 pub fn parse_job(body: &[u8], limits: &Limits) -> Result<JobSpec, ApiError> {
     match parse_submission(body, limits)? {
-        Submission::Dag(spec) => Ok(spec),
+        Submission::Dag(spec) => Ok(*spec),
         Submission::App(_) => Err(ApiError::invalid("Type", "must be DAG")),
     }
 }

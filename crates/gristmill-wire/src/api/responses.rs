@@ -194,6 +194,24 @@ body! {
     }
 }
 
+body! {
+    /// `POST /jobs?sync`: how the call of an app ended.
+    SynchronousInstance {
+        /// The same as the header `x-acs-request-id`.
+        request_id: String,
+        /// The job that was made. Ours.
+        job_id: String,
+        /// When its first instance started.
+        start_time: WireTime,
+        /// When it ended; empty when the wait ended first.
+        end_time: WireTime,
+        /// Name of an output to its value; empty unless the job finished.
+        outputs: BTreeMap<String, Value>,
+        /// Empty texts when the job finished.
+        error: InstanceError,
+    }
+}
+
 impl Instance {
     /// An instance that waits.
     pub fn new(number: InstanceNo) -> Self {
