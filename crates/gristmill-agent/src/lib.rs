@@ -14,10 +14,12 @@
 //!
 //! Start at [`main`].
 
+mod bootstrap;
 mod dial;
 mod inputs;
 mod line;
 mod logs;
+mod machine;
 mod oss;
 mod package;
 mod place;
@@ -28,6 +30,7 @@ mod work;
 
 use gristmill_runtime::{Identity, Node, NodeOptions};
 use gristmill_wire::agent::AgentConfig;
+use machine::Machine;
 use std::{path::Path, process::ExitCode, sync::Arc};
 use tracing::{error, info};
 
@@ -64,8 +67,17 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("could not start the async runtime")?;
-    let place = work::Place::new(config, node, &machine, mounter.to_owned())
+    let made = Machine::make(&config, node.owner(), machine.privileged, node.files())
+        .context("could not make this machine's disks and files")?;
+    let mut notes = machine.notes.clone();
+    notes.extend(made.notes.iter().inspect(|note| info!(note, "this machine")).cloned());
+    let place = work::Place::new(config, node, &machine, made, mounter.to_owned())
         .context("could not listen to the sandboxes")?;
-    runtime.block_on(line::keep(Arc::new(place), machine.notes));
+    runtime.block_on(async {
+        match bootstrap::run(&place).await {
+            Ok(()) => line::keep(Arc::new(place), notes).await,
+            Err(failure) => line::complain(&place, &failure).await,
+        }
+    });
     Ok(())
 }

@@ -72,7 +72,7 @@ async fn call_for_ever(place: &Arc<Place>, notices: Vec<String>) -> End {
     let patience = Duration::from_secs(u64::from(place.config.orphan_seconds_max));
     let (mut answered, mut pause) = (Instant::now(), PAUSE_FIRST);
     loop {
-        match dial(&place.config.server, hello(place, &notices)).await {
+        match dial(&place.config.server, hello(place, &notices, "")).await {
             Ok(dialled) => {
                 let mut line = Line::new(place.clone());
                 if line.talk(dialled).await == ControlFlow::Break(()) {
@@ -93,7 +93,7 @@ async fn call_for_ever(place: &Arc<Place>, notices: Vec<String>) -> End {
     }
 }
 
-fn hello(place: &Place, notices: &[String]) -> FromAgent {
+fn hello(place: &Place, notices: &[String], failure: &str) -> FromAgent {
     let config = &place.config;
     FromAgentKind::Hello(Hello {
         worker: config.worker.clone(),
@@ -103,8 +103,28 @@ fn hello(place: &Place, notices: &[String]) -> FromAgent {
         holds: place.runs.ids(),
         notices: notices.to_vec(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        failure: failure.to_owned(),
     })
     .into()
+}
+
+/// Tells the server why this machine takes no work, until it has heard.
+pub async fn complain(place: &Place, failure: &str) {
+    warn!(failure, "this machine could not be set up");
+    let patience = Duration::from_secs(u64::from(place.config.orphan_seconds_max));
+    let (since, mut pause) = (Instant::now(), PAUSE_FIRST);
+    while since.elapsed() < patience {
+        if let Ok(mut dialled) = dial(&place.config.server, hello(place, &[], failure)).await {
+            let retired = |heard: &ToAgent| matches!(heard.kind, Some(ToAgentKind::Retire(_)));
+            while let Ok(Some(heard)) = dialled.hear.message().await {
+                if retired(&heard) {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
 }
 
 /// One connection's talk.

@@ -107,6 +107,12 @@ impl RunDirectory {
         self.top.join("workdir")
     }
 
+    /// How the sandbox shows the working directory.
+    pub fn workdir_mount(&self) -> SandboxMount {
+        let kind = MountKind::Bind { source: self.workdir(), read_only: false };
+        SandboxMount { target: crate::work::WORKDIR.to_owned(), kind }
+    }
+
     /// Makes the directory where inputs appear.
     pub fn make_inputs(&self) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o711).create(self.inputs())

@@ -12,6 +12,7 @@
 
 use crate::{
     inputs::Inputs,
+    machine::Machine,
     oss::{Opening, Stores},
     place::{RunDirectories, RunDirectory},
     results::{self, Notes},
@@ -20,9 +21,10 @@ use crate::{
 };
 use gristmill_model::Cause;
 use gristmill_mounts::remote::{Patience, Remote};
+use gristmill_objects::{ObjectStore, remote::EndpointError};
 use gristmill_runtime::{
-    Exit, Identity, Layout, Limits, MountKind, Node, NodeReport, ProgramSpec, Root, RunEvent,
-    RunHandle, SandboxMount, SandboxSpec, Spawner, Stage, StartFailure, command,
+    Exit, Identity, Layout, Limits, Node, NodeReport, ProgramSpec, Root, RunEvent, RunHandle,
+    SandboxMount, SandboxSpec, Spawner, Stage, StartFailure, command,
 };
 use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Task};
 use std::{
@@ -39,7 +41,7 @@ use tokio::{
 use tracing::{Instrument, debug, info, info_span, warn};
 
 /// The working directory of every program.
-const WORKDIR: &str = "/batchcompute/workdir";
+pub const WORKDIR: &str = "/batchcompute/workdir";
 /// Search path of programs that set none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long a start waits to be reported with the end: a program shorter than this costs the
@@ -58,7 +60,9 @@ pub struct Place {
     pub config: AgentConfig,
     /// The runs it holds.
     pub runs: Runs,
-    spawner: Spawner,
+    /// What was made before the first run.
+    pub(crate) machine: Machine,
+    pub(crate) spawner: Spawner,
     /// Where what programs wrote lies.
     layout: Layout,
     /// Who owns what programs may write.
@@ -79,16 +83,19 @@ impl Place {
     pub fn new(
         config: AgentConfig,
         node: Node,
-        machine: &NodeReport,
+        report: &NodeReport,
+        machine: Machine,
         mounter: PathBuf,
     ) -> io::Result<Self> {
-        let (layout, owner, fuse) = (node.layout().clone(), node.owner(), machine.fuse);
-        let (runs, oss_endpoint, spawner) = (Runs::default(), RwLock::default(), node.start()?);
+        let (layout, owner, fuse) = (node.layout().clone(), node.owner(), report.fuse);
+        let oss_endpoint = RwLock::new(config.machine.oss_endpoint.clone());
+        let (runs, spawner) = (Runs::default(), node.start()?);
         let (stores, broken) = (Stores::default(), Notify::new());
-        let directories = RunDirectories::new(config.directory.clone(), owner);
+        let directories = RunDirectories::new(machine.top.clone(), owner);
         Ok(Self {
             config,
             runs,
+            machine,
             spawner,
             layout,
             owner,
@@ -106,7 +113,15 @@ impl Place {
         endpoint.clone_into(&mut self.oss_endpoint.write().expect("no holder of the lock panics"));
     }
 
-    fn opening(&self, task: &Task) -> Opening {
+    /// The part of the object store that this key opens.
+    pub(crate) fn open_store(
+        &self,
+        opening: &Opening,
+    ) -> Result<Arc<dyn ObjectStore>, EndpointError> {
+        self.stores.open(opening)
+    }
+
+    pub(crate) fn opening(&self, task: &Task) -> Opening {
         Opening {
             endpoint: self.oss_endpoint.read().expect("no holder of the lock panics").clone(),
             access_key_id: task.access_key_id.clone(),
@@ -154,7 +169,7 @@ impl Place {
             Trouble::of_machine(Cause::Sandbox, "no directory for the run", format!("{error:#}"))
         })?;
         let opening = self.opening(&task);
-        let store = self.stores.open(&opening).map_err(|error| {
+        let store = self.open_store(&opening).map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no object store", chain(&error))
         })?;
         let remote = Remote::new(store, Patience::default(), run.run);
@@ -164,7 +179,7 @@ impl Place {
         )
         .await;
         let (mut inputs, mounts) = prepared??;
-        let sandbox = self.sandbox(run.run, &directory, mounts);
+        let sandbox = self.sandbox(&run.run.to_string(), directory.scratch(), mounts);
         let program = ProgramSpec {
             arguments: words,
             env: environment(&task, run.instance),
@@ -204,26 +219,27 @@ impl Place {
             Trouble::of_machine(Cause::Sandbox, "no directory for outputs", format!("{error:#}"))
         })?;
         let inputs = Inputs::open(self, task, directory, opening, remote, notes).await?;
-        let workdir = MountKind::Bind { source: directory.workdir(), read_only: false };
-        let mut mounts = vec![SandboxMount { target: WORKDIR.to_owned(), kind: workdir }];
+        let mut mounts = vec![directory.workdir_mount()];
         mounts.extend(inputs.mounts());
         // An output directory inside an input must be on top of it.
         mounts.extend(shown);
         Ok((inputs, mounts))
     }
 
-    fn sandbox(
+    /// A sandbox of this machine, with the machine's own mounts below these.
+    pub(crate) fn sandbox(
         &self,
-        run: u64,
-        directory: &RunDirectory,
+        name: &str,
+        scratch: PathBuf,
         mounts: Vec<SandboxMount>,
     ) -> SandboxSpec {
         let bound = |value: u64| (value > 0).then_some(value);
         SandboxSpec {
-            id: format!("{}-{run}", self.config.worker),
+            id: format!("{}-{name}", self.config.worker),
             root: Root::Host,
-            scratch: directory.scratch(),
-            mounts,
+            scratch,
+            base: self.machine.base(),
+            mounts: self.machine.mounts.iter().cloned().chain(mounts).collect(),
             masked: self.config.masked.clone(),
             host_name: self.config.host_name.clone(),
             limits: Limits {
@@ -350,19 +366,20 @@ fn end_of(exit: Exit, timed_out: bool) -> RunEnd {
 /// What the program sees (`reference/api.md` 14.1): a base, the service's names, then what
 /// cluster and task set.
 fn environment(task: &Task, instance: u32) -> Vec<(String, String)> {
-    let instance = instance.to_string();
-    let base = [
-        ("PATH", PATH),
-        ("HOME", "/root"),
-        ("USER", "root"),
-        ("PWD", WORKDIR),
-        ("BATCH_COMPUTE_DAG_INSTANCE_ID", instance.as_str()),
-        ("BATCH_COMPUTE_INSTANCE_ID", instance.as_str()),
-    ];
+    let names = ["BATCH_COMPUTE_DAG_INSTANCE_ID", "BATCH_COMPUTE_INSTANCE_ID"];
     let mut env: BTreeMap<String, String> =
-        base.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        names.into_iter().map(|name| (name.to_owned(), instance.to_string())).collect();
     env.extend(task.env.clone());
-    env.into_iter().collect()
+    machine_environment(&env)
+}
+
+/// These variables on top of those that every program of a machine has.
+pub fn machine_environment(env: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let base = [("PATH", PATH), ("HOME", "/root"), ("USER", "root"), ("PWD", WORKDIR)];
+    let mut all: BTreeMap<String, String> =
+        base.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    all.extend(env.clone());
+    all.into_iter().collect()
 }
 
 /// This machine's clock, microseconds since 1970. For display only: the server orders events.

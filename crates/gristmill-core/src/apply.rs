@@ -66,8 +66,8 @@ impl World {
                 let who = (*worker, *generation, *cluster, group);
                 self.want_worker(who, host_name, *at);
             }
-            Event::WorkerDelayed { worker, reason, again_at, .. } => {
-                self.delay_worker(*worker, reason, *again_at);
+            Event::WorkerDelayed { worker, reason, again_at, failed, .. } => {
+                self.delay_worker(*worker, reason, *again_at, *failed);
             }
             Event::WorkerRunning { worker, address, at, .. } => {
                 self.worker_runs(*worker, address, *at);

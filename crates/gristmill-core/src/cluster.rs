@@ -116,6 +116,8 @@ pub struct Worker {
     pub again_at: Option<Timestamp>,
     /// The shape it was made with, when its group describes another one by now.
     pub made_as: Option<Arc<MachineShape>>,
+    /// How long its bootstrap command may take, on top of its start.
+    pub set_up_max: Seconds,
     /// What it is to run: exactly this.
     pub runs: OrdMap<RunId, Assigned>,
 }
@@ -221,7 +223,9 @@ impl Worker {
     pub(crate) fn deadline(&self, start_max: Seconds) -> Option<Timestamp> {
         match self.state {
             WorkerState::Pending => self.again_at,
-            WorkerState::Starting => Some(self.since.after(start_max)),
+            WorkerState::Starting => {
+                Some(self.since.after(Seconds(start_max.0.saturating_add(self.set_up_max.0))))
+            }
             WorkerState::Running | WorkerState::Deleting => None,
         }
     }

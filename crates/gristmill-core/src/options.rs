@@ -14,6 +14,9 @@ pub struct Options {
     pub slots_per_worker: u32,
     /// A machine that was asked for and has not called for longer is given up and replaced.
     pub worker_start_max: Seconds,
+    /// How much longer the first call may take where the cluster has a bootstrap command, which
+    /// is run before it.
+    pub bootstrap_max: Seconds,
     /// A machine that is lost sooner after its first call did not settle. When several in a row
     /// do not, replacements of the group wait as if they could not be made: an agent that
     /// crashes as it starts does not keep the provider busy.
@@ -23,6 +26,9 @@ pub struct Options {
     pub ask_again_first: Seconds,
     /// The longest such wait.
     pub ask_again_max: Seconds,
+    /// The longest such wait after machines that came and could not be set up: each try runs
+    /// the owner's bootstrap command.
+    pub set_up_again_max: Seconds,
     /// How long idempotency tokens are kept (`reference/api.md` 4.4: at least 24 hours).
     pub token_kept: Seconds,
 }
@@ -33,9 +39,11 @@ impl Default for Options {
             limits: Limits::default(),
             slots_per_worker: 1,
             worker_start_max: Seconds(600),
+            bootstrap_max: Seconds(1_800),
             worker_settle: Seconds(2),
             ask_again_first: Seconds(1),
             ask_again_max: Seconds(60),
+            set_up_again_max: Seconds(300),
             token_kept: Seconds(86_400),
         }
     }
@@ -44,8 +52,17 @@ impl Default for Options {
 impl Options {
     /// The wait before asking again after `failures` failures in a row.
     pub fn back_off(&self, failures: u32) -> Seconds {
+        self.doubled(failures, self.ask_again_max)
+    }
+
+    /// The wait before a machine is asked for again that could not be set up.
+    pub fn back_off_set_up(&self, failures: u32) -> Seconds {
+        self.doubled(failures, self.set_up_again_max)
+    }
+
+    fn doubled(&self, failures: u32, max: Seconds) -> Seconds {
         let doubled = 1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        Seconds(self.ask_again_first.0.saturating_mul(doubled).min(self.ask_again_max.0))
+        Seconds(self.ask_again_first.0.saturating_mul(doubled).min(max.0))
     }
 }
 

@@ -76,8 +76,12 @@ impl World {
         let workers = || cluster.groups.values().flat_map(|group| group.workers.iter());
         let workers = || workers().map(|id| self.worker_of(*id));
         let delayed = |worker: &&std::sync::Arc<Worker>| worker.state == WorkerState::Pending;
+        let failed = |worker: &&std::sync::Arc<Worker>| !worker.hint.is_empty();
         if metrics.starting > 0 {
-            format!("cluster {id}: {} starting", count(metrics.starting, "machine"))
+            let starting = format!("cluster {id}: {} starting", count(metrics.starting, "machine"));
+            // A machine that is tried again has a story to tell.
+            let before = workers().find(failed).map(|it| format!("; the last said: {}", it.hint));
+            starting + &before.unwrap_or_default()
         } else if let Some(worker) = workers().find(delayed) {
             format!("a machine of cluster {id}; the provider says: {}", worker.hint)
         } else {

@@ -250,6 +250,9 @@ pub enum Event {
         reason: String,
         /// When it is asked for again.
         again_at: Timestamp,
+        /// When it came and could not be set up; `None`: it did not come.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed: Option<Timestamp>,
     },
     /// The machine called and takes instances.
     WorkerRunning {

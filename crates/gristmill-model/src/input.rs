@@ -189,6 +189,11 @@ pub enum Seen {
         /// For the user.
         reason: String,
     },
+    /// It came and could not be set up: its bootstrap failed, a mount, a disk.
+    Failed {
+        /// For the user: what, and how it ended.
+        reason: String,
+    },
 }
 
 /// What an agent says of one run.

@@ -17,6 +17,8 @@ use std::{
 const RECORD: &str = "worker.json";
 const CONFIG: &str = "agent.json";
 const LOG: &str = "agent.log";
+/// What the agent kept of the bootstrap command of the generation before.
+const BOOTSTRAP_LOG: &str = "bootstrap.log";
 
 /// The note about one worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +94,7 @@ impl Home {
         write().map_err(state("write", &path))
     }
 
-    /// Removes what an earlier generation left, but not its log.
+    /// Removes what an earlier generation left, but not its logs.
     pub(crate) fn clear(&self) -> Result<(), ProviderError> {
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -100,7 +102,7 @@ impl Home {
         };
         for entry in entries {
             let entry = entry.map_err(state("list", &self.0))?;
-            if entry.file_name() == LOG {
+            if entry.file_name() == LOG || entry.file_name() == BOOTSTRAP_LOG {
                 continue;
             }
             let path = entry.path();

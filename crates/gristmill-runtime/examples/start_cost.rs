@@ -141,6 +141,7 @@ fn sandboxed(
         id: "run".into(),
         root: Root::Host,
         scratch: top.join("scratch"),
+        base: None,
         mounts: vec![],
         masked: vec!["/home".into()],
         host_name: "worker-0".into(),

@@ -139,6 +139,7 @@ mod tests {
             id: "run".into(),
             root: Root::Host,
             scratch: scratch.into(),
+            base: None,
             mounts: vec![
                 mount("/in", MountKind::Overlay { lower: "/lower".into() }),
                 mount("/in/out", bind("/outputs/0")),

@@ -35,6 +35,7 @@
 mod cell;
 mod cgroup;
 pub mod command;
+mod disk;
 mod host;
 mod layout;
 mod memory;
@@ -42,15 +43,18 @@ mod node;
 pub mod package;
 mod protocol;
 mod sandbox;
+mod shared;
 mod spawner;
 pub mod spec;
 mod supervisor;
 mod sys;
 pub mod terminal;
 
+pub use disk::{Disk, DiskError};
 pub use layout::{Layout, Located};
 pub use memory::MemoryScratch;
 pub use node::{Node, NodeError, NodeOptions, NodeReport};
+pub use shared::SharedFiles;
 pub use spawner::{RunHandle, SpawnError, Spawner, Streams};
 pub use spec::{
     Ended, Exit, Identity, Limits, MountKind, ProgramSpec, Root, RunEvent, SandboxMount,

@@ -9,6 +9,7 @@ use crate::{
     host::{self, Layer, Piece, Prepared},
     layout::Layout,
     sandbox::{self, Filter},
+    shared::SharedFiles,
     spawner::Spawner,
     spec::Identity,
     supervisor::Supervisor,
@@ -46,6 +47,7 @@ pub struct Node {
     socket: OwnedFd,
     owner: Identity,
     layout: Layout,
+    files: SharedFiles,
 }
 
 /// What this machine can do, and what it cannot.
@@ -116,8 +118,9 @@ impl Node {
         let scratch_on_disk = prepared.layer == Layer::Disk;
         let report = NodeReport { privileged, fuse: fuse.is_ok(), scratch_on_disk, notes };
         let layout = Layout { pieces: prepared.pieces.clone(), layer: prepared.layer };
+        let files = SharedFiles::of(&prepared);
         let socket = fork_spawner(prepared, driver)?;
-        Ok((Self { socket, owner, layout }, report))
+        Ok((Self { socket, owner, layout, files }, report))
     }
 
     /// Who owns what programs may write, in this process's view: give scratch files, unpacked
@@ -129,6 +132,11 @@ impl Node {
     /// How sandboxes are put together here: where to find what programs wrote.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Where files are put that all sandboxes see.
+    pub fn files(&self) -> &SharedFiles {
+        &self.files
     }
 
     /// Starts the thread that hears what becomes of runs.

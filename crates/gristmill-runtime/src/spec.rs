@@ -16,6 +16,10 @@ pub struct SandboxSpec {
     /// An existing, empty directory that belongs to this sandbox alone, or the one of a sandbox
     /// that was kept. Holds its writable layers; the caller removes it after the run.
     pub scratch: PathBuf,
+    /// The scratch directory of a sandbox that ended: what it wrote lies below this one's writable
+    /// layers, read-only. One that wrote nothing costs nothing.
+    #[serde(default)]
+    pub base: Option<PathBuf>,
     /// What is mounted over the root, in this order.
     pub mounts: Vec<SandboxMount>,
     /// Host paths that the sandbox sees empty: the data directory, homes. Paths that do not

@@ -515,3 +515,60 @@ fn agents_are_told_apart() {
         assert_eq!(agent.wait(run).exit(), Exit::Signal(9));
     });
 }
+
+/// Writes in all kinds of places.
+const SETS_UP: &str =
+    "mkdir -p /opt/tool/bin && echo one > /opt/tool/file && echo two > /opt/tool/bin/x
+     echo three > /etc/tool; echo t > /root/note";
+/// Reads them, and changes what it can.
+const USES: &str = "cat /opt/tool/file /opt/tool/bin/x /etc/tool /root/note
+     echo mine > /opt/tool/file; rm /opt/tool/bin/x; cat /opt/tool/file";
+
+fn what_was_written_lies_below_the_next(agent: &mut Agent, scratch: Option<&Path>) {
+    let mut first = agent.plan(&["sh", "-c", SETS_UP]);
+    if let Some(scratch) = scratch {
+        first.sandbox.scratch = scratch.into();
+    }
+    let base = first.sandbox.scratch.clone();
+    assert_eq!(agent.run(first).output(), "");
+    for _ in 0..2 {
+        let mut plan = agent.plan(&["sh", "-c", USES]);
+        plan.sandbox.base = Some(base.clone());
+        assert_eq!(agent.run(plan).output(), "one\ntwo\nthree\nt\nmine");
+    }
+}
+
+#[test]
+fn what_a_sandbox_wrote_lies_below_the_next_and_stays_as_it_was() {
+    what_was_written_lies_below_the_next(&mut Agent::start(By::User), None);
+    if is_root() {
+        let mut agent = Agent::start_with_disks(By::Root, &[("node/disk", 64 << 20)]);
+        let scratch = agent.top.path().join("node/disk");
+        what_was_written_lies_below_the_next(&mut agent, Some(&scratch));
+    }
+}
+
+#[test]
+fn a_full_disk_is_full_for_those_who_use_it_and_gone_with_its_agent() {
+    if !is_root() {
+        return println!("only root can mount disks");
+    }
+    let disks = [("node/disk", 16 << 20), ("node/other", 16 << 20)];
+    let mut agent = Agent::start_with_disks(By::Root, &disks);
+    let at = |agent: &Agent, name: &str| agent.top.path().join("node").join(name);
+    let bind = |source| MountKind::Bind { source, read_only: false };
+    let (disk, other) = (bind(at(&agent, "disk")), bind(at(&agent, "other")));
+    let script = "dd if=/dev/zero of=/disk/big bs=1M count=64 2>&1 | grep -o 'No space left'
+        echo ok > /other/file && cat /other/file; echo > /elsewhere && ls / | grep elsewhere";
+    let plan = agent.plan(&["sh", "-c", script]).mount("/disk", disk).mount("/other", other);
+    assert_eq!(agent.run(plan).output(), "No space left\nok\nelsewhere");
+    let image = at(&agent, "disk.img");
+    let loops = || {
+        let files = fs::read_dir("/sys/block").expect("listed").flatten();
+        let backing = files.filter_map(|e| fs::read(e.path().join("loop/backing_file")).ok());
+        backing.filter(|b| b.starts_with(image.as_os_str().as_encoded_bytes())).count()
+    };
+    assert_eq!(loops(), 1);
+    agent.kill();
+    until(|| loops() == 0);
+}

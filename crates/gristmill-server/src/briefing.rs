@@ -2,7 +2,7 @@
 //! a key for the object store that opens nothing else.
 
 use crate::keys::{KeyRing, TaskKey};
-use gristmill_core::World;
+use gristmill_core::{Cluster, World};
 use gristmill_model::{
     ClusterSpec, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId, spec::MountEntry,
 };
@@ -31,13 +31,11 @@ impl Briefing {
         keys: &KeyRing,
     ) -> Option<Task> {
         let spec = world.any_job(*job)?.spec.tasks.get(task)?;
-        let cluster = world.worker(worker)?.cluster;
-        let described = &world.any_cluster(cluster)?.spec;
+        let cluster = world.any_cluster(world.worker(worker)?.cluster)?;
+        let described = &cluster.spec;
         let key = TaskKey { worker, generation, job: *job, task: task.clone() };
         let (access_key_id, access_key_secret) = keys.task_key(&key);
-        let mut env = self.environment(job, task, worker);
-        env.insert("BATCH_COMPUTE_CLUSTER_ID".into(), cluster.to_string());
-        env.extend(described.env.clone());
+        let mut env = self.environment(job, task, worker, cluster);
         env.extend(spec.program.env.clone());
         Some(Task {
             number,
@@ -72,17 +70,33 @@ impl Briefing {
         job: &JobId,
         task: &TaskName,
         worker: WorkerId,
+        cluster: &Cluster,
     ) -> BTreeMap<String, String> {
         let pairs = [
             ("BATCH_COMPUTE_DAG_JOB_ID", job.to_string()),
             ("BATCH_COMPUTE_DAG_TASK_ID", task.to_string()),
             ("BATCH_COMPUTE_JOB_ID", job.to_string()),
             ("BATCH_COMPUTE_TASK_ID", task.to_string()),
+        ];
+        let pairs = pairs.into_iter().map(|(name, value)| (name.to_owned(), value));
+        pairs.chain(self.machine_environment(worker, cluster)).collect()
+    }
+
+    /// The part of it that is the same for every program of a machine, its bootstrap included,
+    /// and the cluster's own variables.
+    pub fn machine_environment(
+        &self,
+        worker: WorkerId,
+        cluster: &Cluster,
+    ) -> BTreeMap<String, String> {
+        let pairs = [
             ("BATCH_COMPUTE_OSS_HOST", self.oss_host.clone()),
             ("BATCH_COMPUTE_REGION", self.region.clone()),
             ("BATCH_COMPUTE_WORKER_ID", worker.to_string()),
+            ("BATCH_COMPUTE_CLUSTER_ID", cluster.id.to_string()),
         ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let pairs = pairs.into_iter().map(|(name, value)| (name.to_owned(), value));
+        pairs.chain(cluster.spec.env.clone()).collect()
     }
 }
 
@@ -109,6 +123,12 @@ fn outputs(task: &TaskSpec, cluster: &ClusterSpec) -> Vec<Mapping> {
         .filter(|(_, entry)| entry.write_support)
         .map(|(source, entry)| mapping(&source, &entry.destination));
     mapped.chain(mounted).collect()
+}
+
+/// The entries of a cluster's `Mounts` that lie in the object store.
+pub fn cluster_entries(cluster: &ClusterSpec) -> impl Iterator<Item = (OssPath, &MountEntry)> {
+    let entries = cluster.configs.mounts.iter().flat_map(|mounts| &mounts.entries);
+    entries.filter_map(|entry| Some((entry.source.parse().ok()?, entry)))
 }
 
 /// The entries of `Mounts` that lie in the object store: the cluster's, then the task's.

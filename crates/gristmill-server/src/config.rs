@@ -65,6 +65,9 @@ pub struct PatienceConfig {
     pub worker_silence_max: Seconds,
     /// A worker that was asked for and has not called after this is lost.
     pub worker_start_max: Seconds,
+    /// How long the bootstrap command of a cluster may run on a machine, on top of that.
+    /// Since 0.2.0.
+    pub bootstrap_max: Seconds,
     /// A worker that finds no server for longer ends itself with everything it runs.
     pub worker_orphan_max: Seconds,
     /// How often a worker says that it is still there.
@@ -80,6 +83,7 @@ impl Default for PatienceConfig {
         Self {
             worker_silence_max: Seconds(90),
             worker_start_max: Seconds(120),
+            bootstrap_max: Seconds(1_800),
             worker_orphan_max: Seconds(24 * 3600),
             worker_beat: Seconds(10),
             observe_every: Seconds(5),

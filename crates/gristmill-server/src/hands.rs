@@ -4,10 +4,11 @@
 //! then struck from the outbox. What the provider says, of an effect or when it is looked at, is
 //! one more input for the mill. Nothing is decided here.
 
-use crate::{front::stopped, keys::KeyRing, launch::Launch, mill::Mill};
+use crate::{front::stopped, keys::KeyRing, launch::Launch, machine, mill::Mill};
 use gristmill_model::{Effect, Generation, Input, WorkerId, event::EnsureWorker, input::Seen};
 use gristmill_provider::{AgentLaunch, Presence, Provider, ProviderError, Retry};
 use gristmill_store::EffectId;
+use gristmill_wire::agent::MachineConfig;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -113,16 +114,15 @@ impl Hands {
         let EnsureWorker { worker, generation, .. } = request;
         let span = info_span!("ensure_worker", %worker, %generation);
         async {
-            if !self.is_wanted(*worker, *generation) {
-                debug!("not wanted any more");
-                return;
-            }
+            let Some(machine) = self.machine(request) else {
+                return debug!("not wanted any more");
+            };
             if let Some(reason) = self.launch.impossible(request) {
                 warn!(reason, "cannot be made");
                 return self.tell(*worker, *generation, Seen::Refused { reason }).await;
             }
             let token = self.keys.worker_token(*worker, *generation);
-            let launch: AgentLaunch = self.launch.agent(request, token);
+            let launch: AgentLaunch = self.launch.agent(request, token, machine);
             let seen = match self.provider.ensure(request, &launch).await {
                 Ok(()) => {
                     info!("asked");
@@ -157,10 +157,14 @@ impl Hands {
         .await;
     }
 
-    /// Whether the world still wants this worker in this generation.
-    fn is_wanted(&self, worker: WorkerId, generation: Generation) -> bool {
+    /// What the worker is made of; `None` when the world does not want it in this generation.
+    fn machine(&self, request: &EnsureWorker) -> Option<MachineConfig> {
         let world = self.mill.published().world();
-        world.worker(worker).is_some_and(|known| known.generation == generation)
+        world.worker(request.worker).filter(|known| known.generation == request.generation)?;
+        let Launch { briefing, config, .. } = self.launch.as_ref();
+        let cluster = world.any_cluster(request.cluster)?;
+        let bootstrap_max = config.patience.bootstrap_max.0;
+        Some(machine::describe(request, cluster, briefing, &self.keys, bootstrap_max))
     }
 
     async fn tell(&self, worker: WorkerId, generation: Generation, seen: Seen) {

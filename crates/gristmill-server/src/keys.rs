@@ -5,7 +5,7 @@
 //! generation is wanted and the job exists, and only for what the task's mappings name: a lost
 //! worker that still writes is refused by the object store.
 
-use crate::briefing::oss_entries;
+use crate::briefing::{cluster_entries, oss_entries};
 use gristmill_core::World;
 use gristmill_model::{
     AccountId, ClusterSpec, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId, WorkerState,
@@ -49,6 +49,7 @@ pub struct Grant {
 const PASSWORD_CHARS: usize = 20;
 
 const TASK_KEY_PREFIX: &str = "GMTASK.";
+const MACHINE_KEY_PREFIX: &str = "GMMACHINE.";
 
 /// All keys of the region.
 pub struct KeyRing {
@@ -80,8 +81,30 @@ impl KeyRing {
         (id, secret)
     }
 
-    /// The secret and the grants of a task's key, while it is good in this world.
+    /// The id and secret of a machine's own key, with which it is set up.
+    pub fn machine_key(&self, worker: WorkerId, generation: Generation) -> (String, String) {
+        let id = format!("{MACHINE_KEY_PREFIX}{worker}.{generation}");
+        let secret = self.derive(&["machine", &id]);
+        (id, secret)
+    }
+
+    /// The secret and the grants of a machine's key: it reads what its cluster mounts.
+    fn machine_grants(&self, world: &World, id: &str) -> Option<(String, AccountId, Vec<Grant>)> {
+        let (worker, generation) = id.strip_prefix(MACHINE_KEY_PREFIX)?.split_once('.')?;
+        let (worker, generation) = (worker.parse().ok()?, Generation(generation.parse().ok()?));
+        let known = world.worker(worker)?;
+        let wanted = known.generation == generation && known.state != WorkerState::Deleting;
+        let cluster = world.any_cluster(known.cluster)?;
+        let read = |(path, _)| Grant { path, write: false };
+        let grants = cluster_entries(&cluster.spec).map(read).collect();
+        wanted.then(|| (self.machine_key(worker, generation).1, cluster.account, grants))
+    }
+
+    /// The secret and the grants of a task's or machine's key, while it is good in this world.
     pub fn task_grants(&self, world: &World, id: &str) -> Option<(String, AccountId, Vec<Grant>)> {
+        if id.starts_with(MACHINE_KEY_PREFIX) {
+            return self.machine_grants(world, id);
+        }
         let key = TaskKey::parse(id)?;
         let worker = world.worker(key.worker)?;
         // A machine that is to go has lost its runs: what it still writes is late.

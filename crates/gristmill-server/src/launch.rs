@@ -1,9 +1,9 @@
 //! What an agent of this region is started with.
 
-use crate::{catalogue::Catalogue, config::RegionConfig};
+use crate::{briefing::Briefing, catalogue::Catalogue, config::RegionConfig};
 use gristmill_model::event::EnsureWorker;
 use gristmill_provider::AgentLaunch;
-use gristmill_wire::agent::AgentConfig;
+use gristmill_wire::agent::{AgentConfig, MachineConfig};
 use std::path::PathBuf;
 
 /// Makes agents' configurations.
@@ -22,6 +22,8 @@ pub struct Launch {
     pub privileged: bool,
     /// Paths that programs must not see.
     pub masked: Vec<PathBuf>,
+    /// What is the same for all tasks of the region.
+    pub briefing: Briefing,
 }
 
 /// Users of sandboxes come from a range of this size; machines made long after each other may
@@ -36,8 +38,13 @@ impl Launch {
         windows.then(|| format!("no provider of this region offers Windows (`{image}`)"))
     }
 
-    /// The program and the configuration of one worker's agent.
-    pub fn agent(&self, request: &EnsureWorker, token: String) -> AgentLaunch {
+    /// The program and the configuration of one worker's agent, for a machine of this make.
+    pub fn agent(
+        &self,
+        request: &EnsureWorker,
+        token: String,
+        machine: MachineConfig,
+    ) -> AgentLaunch {
         let EnsureWorker { worker, generation, host_name, instance_type, .. } = request;
         let name = instance_type.as_ref().unwrap_or(&self.catalogue.default);
         let shape = self.catalogue.find(name);
@@ -65,6 +72,7 @@ impl Launch {
             orphan_seconds_max: self.config.patience.worker_orphan_max.0,
             memory_bytes: if limited { u64::from(memory_gb) << 30 } else { 0 },
             cpu_millis: if limited { cpu_millis } else { 0 },
+            machine,
         };
         let config_json = serde_json::to_vec(&config).expect("a configuration is plain data");
         AgentLaunch { program: self.program.clone(), config_json }

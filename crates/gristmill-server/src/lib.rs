@@ -18,6 +18,7 @@ mod hands;
 mod keys;
 mod launch;
 mod listeners;
+mod machine;
 mod mill;
 mod pages;
 mod patience;

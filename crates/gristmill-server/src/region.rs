@@ -135,6 +135,7 @@ impl Region {
             ask_again_max: ASK_AGAIN_MAX,
             slots_per_worker: config.local.slots,
             worker_start_max: config.patience.worker_start_max,
+            bootstrap_max: config.patience.bootstrap_max,
             ..Options::default()
         };
         let mut recovered = recover(&config.data_dir, options)?;
@@ -155,7 +156,8 @@ impl Region {
             oss_host: oss_address.to_string(),
         };
         let beat = config.patience.worker_beat.into();
-        let sessions = Arc::new(Sessions::new(mill.clone(), keys.clone(), briefing, beat));
+        let sessions = Sessions::new(mill.clone(), keys.clone(), briefing.clone(), beat);
+        let sessions = Arc::new(sessions);
         let launch = Launch {
             program,
             server: format!("http://{api}"),
@@ -164,6 +166,7 @@ impl Region {
             catalogue: catalogue.clone(),
             processors: processors(),
             privileged: nix::unistd::geteuid().is_root(),
+            briefing,
         };
         let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone());
         let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone());

@@ -18,7 +18,7 @@ use crate::{
 };
 use futures::{Stream, StreamExt};
 use gristmill_core::World;
-use gristmill_model::{Answer, Generation, Input, RunId, RunReport, WorkerId};
+use gristmill_model::{Answer, Generation, Input, RunId, RunReport, WorkerId, input::Seen};
 use gristmill_wire::agent::{
     Acknowledge, Cancel, FromAgent, FromAgentKind, Hello, ReadLog, Report, Retire, Run, ToAgent,
     ToAgentKind, Welcome,
@@ -154,6 +154,9 @@ impl Sessions {
     where
         S: Stream<Item = Result<FromAgent, Status>> + Send + Unpin,
     {
+        if !hello.failure.is_empty() {
+            return self.on_failure(hello.failure, (worker, generation), &outbox).await;
+        }
         let holds: BTreeSet<RunId> = hello.holds.iter().copied().map(RunId).collect();
         let called = Input::WorkerCalled {
             worker,
@@ -191,6 +194,24 @@ impl Sessions {
         self.mill.published().unhook(worker, &bell);
         self.hang_ups.notify_one();
         ended.unwrap_or("agent is gone")
+    }
+
+    /// The machine came and could not be set up. It is not wanted any more then: another try is
+    /// another generation.
+    async fn on_failure(
+        &self,
+        reason: String,
+        (worker, generation): (WorkerId, Generation),
+        outbox: &Outbox,
+    ) -> &'static str {
+        info!(%worker, %generation, reason, "the machine could not be set up");
+        let input = Input::WorkerObserved { worker, generation, seen: Seen::Failed { reason } };
+        if self.put(input).await.is_err() {
+            return "mill closed";
+        }
+        let retire = Retire { reason: "the machine could not be set up".into() };
+        let _ = outbox.send(Ok(ToAgentKind::Retire(retire).into())).await; // it may have gone
+        "not set up"
     }
 
     /// Offers an input until the disk has room for it.

@@ -10,8 +10,10 @@
 //! that started it, so old agents must understand new servers. Tags are never used again.
 
 mod convert;
+mod machine;
 
 pub use convert::BadReport;
+pub use machine::{DataDiskConfig, MachineConfig, MachineMount};
 
 use prost::{Enumeration, Message, Oneof};
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ pub const CONNECT_PATH: &str = "/gristmill.agent.v1.Agent/Connect";
 
 /// What an agent is started with: a JSON file that only it can read. Unknown members are ignored,
 /// missing ones have defaults where one makes sense.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentConfig {
     /// The worker's id.
     pub worker: String,
@@ -55,6 +57,9 @@ pub struct AgentConfig {
     /// Thousandths of a processor; 0 for no limit.
     #[serde(default)]
     pub cpu_millis: u32,
+    /// What the machine is made of.
+    #[serde(default)]
+    pub machine: MachineConfig,
 }
 
 fn one() -> u32 {
@@ -110,6 +115,9 @@ pub struct Hello {
     /// The agent's version.
     #[prost(string, tag = "7")]
     pub version: String,
+    /// Why the machine could not be set up, for its owner; empty: it takes work.
+    #[prost(string, tag = "8")]
+    pub failure: String,
 }
 
 /// Nothing to say.

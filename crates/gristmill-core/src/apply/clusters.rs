@@ -156,6 +156,10 @@ impl World {
             return;
         }
         self.change_cluster(cluster).hosts += 1;
+        let set_up_max = match self.cluster_of(cluster).spec.bootstrap.is_empty() {
+            true => Seconds(0),
+            false => self.options.bootstrap_max,
+        };
         self.add_worker(Worker {
             id,
             generation,
@@ -170,19 +174,30 @@ impl World {
             failures: 0,
             again_at: None,
             made_as: None,
+            set_up_max,
             runs: OrdMap::new(),
         });
         let worker = Arc::clone(self.worker_of(id));
         self.log_worker(&worker, at, "created");
     }
 
-    pub(super) fn delay_worker(&mut self, id: WorkerId, reason: &str, again_at: Timestamp) {
+    pub(super) fn delay_worker(
+        &mut self,
+        id: WorkerId,
+        reason: &str,
+        again_at: Timestamp,
+        failed: Option<Timestamp>,
+    ) {
         self.change_worker(id, |worker| {
             worker.state = WorkerState::Pending;
             worker.hint = reason.to_owned();
             worker.failures += 1;
             worker.again_at = Some(again_at);
         });
+        if let Some(at) = failed {
+            let worker = Arc::clone(self.worker_of(id));
+            self.log_worker(&worker, at, &format!("not set up: {reason}"));
+        }
     }
 
     pub(super) fn worker_runs(&mut self, id: WorkerId, address: &str, at: Timestamp) {

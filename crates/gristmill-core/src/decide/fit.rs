@@ -66,7 +66,8 @@ impl Draft<'_> {
         match wait.filter(|again_at| *again_at > self.now) {
             Some(again_at) => {
                 let reason = "machines of the group were lost as soon as they ran".to_owned();
-                self.emit(Event::WorkerDelayed { worker, generation, reason, again_at });
+                let failed = None;
+                self.emit(Event::WorkerDelayed { worker, generation, reason, again_at, failed });
             }
             None => self.ensure(worker),
         }

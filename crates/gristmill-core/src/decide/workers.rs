@@ -80,11 +80,12 @@ impl Draft<'_> {
             (S::Deleting, Seen::Gone) => self.on_released(&worker),
             (S::Running, Seen::Gone) => self.lose(&worker, "lost: the provider has it no longer"),
             (S::Starting, Seen::Gone) => {
-                self.delay(&worker, "the machine went away before it called");
+                self.delay(&worker, "the machine went away before it called", false);
             }
             (S::Starting, Seen::NoRoom { reason } | Seen::Refused { reason }) => {
-                self.delay(&worker, reason);
+                self.delay(&worker, reason, false);
             }
+            (S::Starting, Seen::Failed { reason }) => self.delay(&worker, reason, true),
             // There: as wanted, or on its way out. A refusal for a machine that called, that is
             // going or that is not asked for now says nothing new.
             (S::Pending | S::Starting | S::Running | S::Deleting, _) => {}
@@ -97,13 +98,19 @@ impl Draft<'_> {
         self.drop_empty_cluster(worker.cluster);
     }
 
-    fn delay(&mut self, worker: &Worker, reason: &str) {
-        let wait = self.world.options.back_off(worker.failures + 1);
+    /// It is asked for again later. `failed`: it came and could not be set up.
+    fn delay(&mut self, worker: &Worker, reason: &str, failed: bool) {
+        let (options, failures) = (&self.world.options, worker.failures + 1);
+        let wait = match failed {
+            true => options.back_off_set_up(failures),
+            false => options.back_off(failures),
+        };
         self.emit(Event::WorkerDelayed {
             worker: worker.id,
             generation: worker.generation,
             reason: reason.to_owned(),
             again_at: self.now.after(wait),
+            failed: failed.then_some(self.now),
         });
     }
 

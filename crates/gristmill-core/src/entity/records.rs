@@ -11,7 +11,8 @@ use crate::{
 };
 use gristmill_model::{
     AccountId, ClusterId, ClusterSpec, Counts, Generation, GroupName, InstanceState, JobId,
-    JobSpec, JobState, RangeSet, TaskName, Timestamp, WorkerId, WorkerState, event::Purpose,
+    JobSpec, JobState, RangeSet, Seconds, TaskName, Timestamp, WorkerId, WorkerState,
+    event::Purpose,
 };
 use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,13 @@ pub struct WorkerRecord {
     again_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     made_as: Option<Arc<MachineShape>>,
+    /// Since 0.2.0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    set_up_max: Seconds,
+}
+
+fn is_zero(seconds: &Seconds) -> bool {
+    seconds.0 == 0
 }
 
 impl JobRecord {
@@ -253,6 +261,7 @@ impl WorkerRecord {
             failures: worker.failures,
             again_at: worker.again_at,
             made_as: worker.made_as.clone(),
+            set_up_max: worker.set_up_max,
         }
     }
 
@@ -271,6 +280,7 @@ impl WorkerRecord {
             failures: self.failures,
             again_at: self.again_at,
             made_as: self.made_as,
+            set_up_max: self.set_up_max,
             runs: OrdMap::new(),
         }
     }

@@ -201,3 +201,32 @@ fn work_spreads_over_the_emptiest_machines() {
         "J Waiting; a Waiting: given to c-w-1 given to c-w-2 given to c-w-1",
     );
 }
+
+#[test]
+fn a_machine_that_cannot_be_set_up_is_tried_again_ever_more_slowly_and_tells_why() {
+    check(
+        "cluster C w
+         job J on C: a
+         unfit c-w-1 the bootstrap ended with 3
+         why J
+         show C
+         wait 1
+         why J
+         effects
+         unfit c-w-1 the bootstrap ended with 4
+         wait 1
+         show C
+         wait 1
+         call
+         finish all
+         show C
+         show J",
+        "task `a` waits for a machine of cluster C; the provider says: the bootstrap ended with 3
+         C Active; w of 1: c-w-1 Pending (the bootstrap ended with 3)
+         task `a` waits for cluster C: 1 machine starting; the last said: the bootstrap ended with 3
+         ensure c-w-1 2
+         C Active; w of 1: c-w-1 Pending (the bootstrap ended with 4)
+         C Active; w of 1: c-w-1 Running
+         J Finished; a Finished: Finished",
+    );
+}

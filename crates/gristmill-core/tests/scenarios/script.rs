@@ -17,6 +17,7 @@
 //! unable a/0 | broken a/0 | cancel a/0   what the machine says of the current run of a/0
 //! finish all                             place, start and finish until nothing is left
 //! silent H | gone H | noroom H WORDS     what is seen of a machine
+//! unfit H WORDS                          it came and could not be set up
 //! wait 5                                 seconds pass and what is due is done
 //! later 5                                seconds pass and nobody looks
 //! twice COMMAND                          the second time nothing may happen
@@ -112,7 +113,7 @@ impl Stage {
             "call" => self.call(rest),
             "place" => self.place(),
             "finish" if rest == "all" => self.finish_all(),
-            "silent" | "gone" | "noroom" => self.seen(verb, rest),
+            "silent" | "gone" | "noroom" | "unfit" => self.seen(verb, rest),
             "wait" => self.wait(rest.parse().expect("seconds")),
             "later" => self.now = self.now.after(Seconds(rest.parse().expect("seconds"))),
             "show" => self.show(rest),
@@ -200,7 +201,7 @@ impl Stage {
         let before = self.world.clone();
         let (verb, rest) = command.split_once(' ').expect("a report or an observation");
         match verb {
-            "call" | "silent" | "gone" | "noroom" => {
+            "call" | "silent" | "gone" | "noroom" | "unfit" => {
                 let (worker, generation) = self.machine(rest.split(' ').next().expect("a host"));
                 let older = Generation(generation.0 - 1);
                 self.seen_of(verb, worker, older, "late words");
@@ -449,6 +450,10 @@ impl Stage {
             "call" => {
                 let (address, holds) = (String::new(), Vec::new());
                 Input::WorkerCalled { worker, generation, address, holds }
+            }
+            "unfit" => {
+                let seen = Seen::Failed { reason: words.to_owned() };
+                Input::WorkerObserved { worker, generation, seen }
             }
             "gone" => Input::WorkerObserved { worker, generation, seen: Seen::Gone },
             _ => {

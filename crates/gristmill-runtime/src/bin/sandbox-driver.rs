@@ -5,7 +5,7 @@
 //! input and all runs have ended.
 
 use gristmill_runtime::{
-    Identity, MemoryScratch, Node, NodeOptions, ProgramSpec, RunEvent, RunHandle, SandboxSpec,
+    Disk, Identity, MemoryScratch, Node, NodeOptions, ProgramSpec, RunEvent, RunHandle, SandboxSpec,
     Streams,
     terminal::{Terminal, WindowSize},
 };
@@ -26,6 +26,9 @@ struct Enter {
     identity: Identity,
     /// Become this user first, as an ordinary user's agent.
     user: Option<Identity>,
+    /// Disks to mount: directory and bytes.
+    #[serde(default)]
+    disks: Vec<(PathBuf, u64)>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +73,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let options = NodeOptions { directory: enter.directory, identity: enter.identity };
     let (node, report) = Node::enter(options)?;
+    let make = |(path, bytes): &(PathBuf, u64)| {
+        Disk::make(&path.with_extension("img"), path, *bytes, node.owner())
+    };
+    let _disks = enter.disks.iter().map(make).collect::<Result<Vec<_>, _>>()?;
     writeln!(
         stdout(),
         "{}",

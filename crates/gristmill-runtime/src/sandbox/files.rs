@@ -70,6 +70,8 @@ pub(super) fn build(setup: &Setup<'_>) -> Result<Gathered, SetupError> {
 /// The directory that holds the private layers of this run.
 struct Layers {
     top: PathBuf,
+    /// Where the layers of an earlier sandbox lie, which go below.
+    base: Option<PathBuf>,
     identity: Identity,
     /// Those that hold what programs write.
     made: RefCell<Vec<PathBuf>>,
@@ -78,15 +80,30 @@ struct Layers {
 impl Layers {
     fn new(setup: &Setup<'_>) -> Result<Self, SetupError> {
         let prepared = setup.prepared;
-        let (identity, made) = (prepared.identity, RefCell::default());
+        let (identity, base) = (prepared.identity, setup.sandbox.base.clone());
+        let made = RefCell::default();
         if layout::is_usable(prepared.layer, &setup.sandbox.scratch) {
-            return Ok(Self { top: setup.sandbox.scratch.clone(), identity, made });
+            return Ok(Self { top: setup.sandbox.scratch.clone(), base, identity, made });
         }
         let top = prepared.layers();
         tmpfs(&[("mode", "0700"), ("size", "50%")])
             .and_then(|memory| attach(memory.as_fd(), &top))
             .at(Stage::Files, || "cannot make a writable layer in memory".into())?;
-        Ok(Self { top, identity, made })
+        Ok(Self { top, base, identity, made })
+    }
+
+    /// `lowers` with what an earlier sandbox wrote into the overlay of this name on top of them.
+    fn above_base(&self, mut lowers: Vec<PathBuf>, name: &str) -> Vec<PathBuf> {
+        let written = self.base.as_ref().map(|base| base.join(layout::upper(name)));
+        if let Some(written) = written.filter(|written| written.is_dir()) {
+            lowers.insert(0, written);
+        }
+        lowers
+    }
+
+    /// Whether what an earlier sandbox wrote lies in this directory of the host.
+    fn lies_in(&self, path: &Path) -> bool {
+        self.base.as_ref().is_some_and(|base| base.starts_with(path))
     }
 
     /// A new private directory owned by the sandbox.
@@ -111,9 +128,14 @@ fn mount_root(setup: &Setup<'_>, layers: &Layers) -> Result<OwnedFd, SetupError>
         Root::Host => vec![prepared.skeleton()],
         Root::Directory(path) => vec![prepared.image_skeleton(), path.clone()],
     };
-    private_overlay(prepared, layers, &lowers, layout::ROOT_NAME)
-        .and_then(|root| attach(root.as_fd(), &prepared.root()).map(|()| root))
-        .at(Stage::Files, || "cannot make the root file system".into())
+    private_overlay(
+        prepared,
+        layers,
+        &layers.above_base(lowers, layout::ROOT_NAME),
+        layout::ROOT_NAME,
+    )
+    .and_then(|root| attach(root.as_fd(), &prepared.root()).map(|()| root))
+    .at(Stage::Files, || "cannot make the root file system".into())
 }
 
 /// An overlay of `lowers` (upper ones first) with a fresh private layer on top.
@@ -171,6 +193,10 @@ fn add_piece(
         Piece::Overlay(path) => {
             let below_root = path.strip_prefix("/").unwrap_or(path);
             let lowers = [prepared.skeleton().join(below_root), path.clone()];
+            let lowers = match layers.lies_in(path) {
+                true => lowers.into(), // a layer may not lie inside another
+                false => layers.above_base(lowers.into(), &name),
+            };
             (private_overlay(prepared, layers, &lowers, &name)?, path)
         }
         Piece::ReadOnly(path) => (bind_tree(path, true)?, path),

@@ -158,6 +158,11 @@ impl Plan {
 
 impl Agent {
     pub fn start(by: By) -> Self {
+        Self::start_with_disks(by, &[])
+    }
+
+    /// With disks of these names and sizes below its top directory.
+    pub fn start_with_disks(by: By, disks: &[(&str, u64)]) -> Self {
         let top = tempfile::tempdir().expect("a directory");
         let user = (is_root() && by == By::User).then_some(SOMEBODY);
         let mut child = Command::new(env!("CARGO_BIN_EXE_sandbox-driver"))
@@ -167,7 +172,11 @@ impl Agent {
             .expect("the driver starts");
         let mut orders = child.stdin.take().expect("piped");
         let said = listen(child.stdout.take().expect("piped"));
-        let enter = json!({"directory": top.path().join("node"), "identity": NOBODY, "user": user});
+        let disks: Vec<_> =
+            disks.iter().map(|(name, size)| (top.path().join(name), size)).collect();
+        let enter = json!({
+            "directory": top.path().join("node"), "identity": NOBODY, "user": user, "disks": disks,
+        });
         let mut agent = {
             own(top.path(), user);
             writeln!(orders, "{enter}").expect("sent");
@@ -229,6 +238,7 @@ impl Agent {
                 id: format!("run-{}", self.runs),
                 root: Root::Host,
                 scratch,
+                base: None,
                 mounts: vec![],
                 masked: vec![],
                 host_name: "worker-0".into(),

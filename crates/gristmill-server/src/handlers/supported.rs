@@ -43,12 +43,6 @@ pub fn check_cluster(door: &Door, spec: &ClusterSpec) -> Result<(), ApiError> {
     check_type(door, spec.instance_type.as_ref())?;
     check_image(spec.image.as_ref())?;
     check_configs(&spec.configs)?;
-    if !spec.bootstrap.is_empty() {
-        return Err(ApiError::invalid(
-            "Bootstrap",
-            "start commands are not supported in this version",
-        ));
-    }
     for (name, group) in &spec.groups {
         let inside = |error: ApiError| error.inside(format!("group {name}"));
         check_type(door, group.instance_type.as_ref()).map_err(inside)?;
