@@ -187,7 +187,6 @@ def clusters(standing):
         ("too many machines", "InvalidDesiredVMCount", {"Groups": {"g": {**group, "DesiredVMCount": 65_537}}}),
         ("a host name with a dot", "InvalidHostnamePrefix", {"Groups": {"g": {**group, "HostnamePrefix": "a.b"}}}),
         ("variables of 3.5 MB", "InvalidEnvVars", {"EnvVars": {"V": "x" * 3_000_000, "W": "x" * 500_000}}),
-        ("a start command", "InvalidBootstrap", {"Bootstrap": "reboot"}),
         ("a disk too large", "InvalidSystemDisk", {"Configs": {"Disks": {"SystemDisk": {"Size": 10**6}}}}),
         ("a file server", "InvalidMounts", {"Configs": {"Mounts": {"Entries": [{"Source": "nas://h:/x", "Destination": "/x"}]}}}),
         ("events of jobs", "InvalidNotification", {"Notification": {"Topic": {"Events": ["OnJobFailed"]}}}),

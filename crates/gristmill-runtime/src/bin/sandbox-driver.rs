@@ -5,8 +5,8 @@
 //! input and all runs have ended.
 
 use gristmill_runtime::{
-    Disk, Identity, MemoryScratch, Node, NodeOptions, ProgramSpec, RunEvent, RunHandle, SandboxSpec,
-    Streams,
+    Disk, Identity, MemoryScratch, Node, NodeOptions, ProgramSpec, RunEvent, RunHandle,
+    SandboxSpec, Streams,
     terminal::{Terminal, WindowSize},
 };
 use serde::{Deserialize, Serialize};
