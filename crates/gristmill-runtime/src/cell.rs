@@ -98,16 +98,17 @@ impl Cell {
 
     /// Whether it waits and may take a run that wants this sandbox.
     pub(crate) fn fits(&self, wanted: &SandboxSpec) -> bool {
-        let SandboxSpec { id: _, root, scratch, mounts, masked, host_name, limits, lineage } =
+        let SandboxSpec { id: _, root, scratch, base, mounts, masked, host_name, limits, lineage } =
             wanted;
         let has = &self.spec;
         self.is_idle()
             && !self.is_dying
             && lineage.is_some()
-            && (lineage, scratch, host_name, limits, root, mounts, masked)
+            && (lineage, scratch, base, host_name, limits, root, mounts, masked)
                 == (
                     &has.lineage,
                     &has.scratch,
+                    &has.base,
                     &has.host_name,
                     &has.limits,
                     &has.root,

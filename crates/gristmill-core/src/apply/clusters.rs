@@ -6,7 +6,7 @@ use crate::{
 };
 use gristmill_model::{
     AccountId, ClusterChange, ClusterId, ClusterSpec, Generation, GroupChange, GroupName, JobId,
-    TaskName, Timestamp, WorkerId, WorkerState, change::NewMounts, event::Purpose,
+    Seconds, TaskName, Timestamp, WorkerId, WorkerState, change::NewMounts, event::Purpose,
 };
 use imbl::{OrdMap, Vector};
 use std::sync::Arc;

@@ -280,7 +280,13 @@ fn worker_events() -> Vec<Event> {
     let group = "g".parse().expect("a legal name");
     vec![
         Event::WorkerWanted { worker, generation, cluster, group, host_name: "n0".into(), at },
-        Event::WorkerDelayed { worker, generation, reason: "no room".into(), again_at: at },
+        Event::WorkerDelayed {
+            worker,
+            generation,
+            reason: "no room".into(),
+            again_at: at,
+            failed: None,
+        },
         Event::WorkerRunning { worker, generation, address: "10.0.0.7".into(), at },
         Event::WorkerDeleting { worker, reason: "idle".into(), at },
         Event::WorkerGone { worker, at },
