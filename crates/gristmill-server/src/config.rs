@@ -32,6 +32,8 @@ pub struct RegionConfig {
     pub limits: Limits,
     /// When the region gives up waiting.
     pub patience: PatienceConfig,
+    /// Callers that wait for the end of a job.
+    pub sync: SyncConfig,
     /// Machines on this host.
     pub local: LocalConfig,
 }
@@ -52,6 +54,7 @@ impl Default for RegionConfig {
             root_account: 1_000_000_001,
             limits: Limits::default(),
             patience: PatienceConfig::default(),
+            sync: SyncConfig::default(),
             local: LocalConfig::default(),
         }
     }
@@ -89,6 +92,22 @@ impl Default for PatienceConfig {
             observe_every: Seconds(5),
             clock_skew_max: Seconds(900),
         }
+    }
+}
+
+/// Callers that wait for the end of a job (`POST /jobs?sync`). Since 0.2.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SyncConfig {
+    /// The longest a caller waits; the job goes on.
+    pub wait_max: Seconds,
+    /// The most callers that wait at a time; one more is told to come again.
+    pub waiting_max: u32,
+}
+
+impl Default for SyncConfig {
+    fn default() -> Self {
+        Self { wait_max: Seconds(600), waiting_max: 256 }
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Door {
     pub clock: Clock,
     /// Bodies of requests under way.
     pub bodies: Bodies,
+    /// Callers that wait for the end of a job.
+    pub waiters: handlers::Waiters,
 }
 
 /// A request whose signature holds.
@@ -63,6 +65,8 @@ pub struct Call {
     pub target: String,
     /// The whole body.
     pub body: Gathered,
+    /// The request's id, as the answer will show it.
+    pub request_id: String,
 }
 
 /// What a handler answers.
@@ -94,7 +98,7 @@ impl Door {
         let (parts, body) = request.into_parts();
         let span = info_span!("request", method = %parts.method, path = parts.uri.path());
         let answered = async {
-            let call = self.let_in(parts, body).await?;
+            let call = self.let_in(parts, body, &request_id).await?;
             handlers::dispatch(&self, call).await
         };
         let reply = answered.instrument(span).await;
@@ -102,12 +106,12 @@ impl Door {
         dress(reply, &request_id, &self.config.region)
     }
 
-    async fn let_in(&self, parts: Parts, body: Body) -> Result<Call, ApiError> {
+    async fn let_in(&self, parts: Parts, body: Body, request_id: &str) -> Result<Call, ApiError> {
         let method = parts.method.as_str().to_owned();
         let target = target_of(&parts);
         let account = self.verify(&method, &target, &parts.headers)?;
         let body = self.bodies.gather(body, bytes_max(&method, &target)).await?;
-        Ok(Call { account, method, target, body })
+        Ok(Call { account, method, target, body, request_id: request_id.to_owned() })
     }
 
     fn verify(

@@ -14,6 +14,7 @@ use crate::{
     door::Door,
     doorkeeper::Doorkeeper,
     front::{self, ByHost, Service},
+    handlers::Waiters,
     hands::Hands,
     keys::{AccountKey, KeyRing},
     launch::Launch,
@@ -180,6 +181,7 @@ impl Region {
             config: config.clone(),
             clock: clock.clone(),
             bodies: Bodies::default(),
+            waiters: Waiters::new(config.sync.clone()),
         });
         let (halt, halting) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);

@@ -221,6 +221,7 @@ fn answers_have_exactly_the_documented_members() {
     check_exact("InstanceResult", &bodies::InstanceResult::default());
     check_exact("InstanceError", &bodies::InstanceError::default());
     check_exact("Created", &bodies::Created::default());
+    check_exact("SynchronousInstance", &bodies::SynchronousInstance::default());
     let machine = bodies::ClusterInstance::new(WorkerId(1), WorkerState::Running, "h");
     check_exact("ClusterInstanceList", &List::page(vec![machine.clone()], None::<u32>));
     check_exact("ClusterInstance", &machine);

@@ -1,9 +1,11 @@
 //! Instances of a task: the state from the published world, the last run from the read tables.
 
-use super::{jobs, not_found};
+use super::{jobs, not_found, sync_jobs};
 use crate::door::{Call, Door, Reply};
-use gristmill_core::{Task, job::describe};
-use gristmill_model::{InstanceNo, InstanceState, JobId, OssPath, RunOutcome, TaskName, TaskSpec};
+use gristmill_core::{Job, Task, job::describe};
+use gristmill_model::{
+    AppCall, InstanceNo, InstanceState, JobId, OssPath, RunOutcome, TaskName, TaskSpec,
+};
 use gristmill_store::{Attempt, StoreError};
 use gristmill_wire::{
     api::{List, ListQuery, Query, responses as bodies},
@@ -26,7 +28,7 @@ pub async fn list(
     let start = wish.marker.key::<u32>()?.map_or(0, |last| last.saturating_add(1));
     let (page, last) = page(task, start, &wish);
     let ended: Vec<InstanceNo> = page.iter().map(|(number, _)| *number).collect();
-    let view = View { job: found.id, name: &name, task, spec: &found.spec.tasks[&name] };
+    let view = View::of(found, &name, task);
     let attempts = read(door, view.job, &name, ended).await?;
     let items = page
         .iter()
@@ -57,13 +59,24 @@ pub async fn get(
 ) -> Result<Reply, ApiError> {
     let world = door.mill.published().world();
     let found = jobs::find(&world, call.account, job)?;
-    let (name, task) = jobs::find_task(found, task)?;
-    let instance = number.parse().ok().map(InstanceNo);
-    let state = instance.and_then(|instance| Some((instance, task.instance(instance)?)));
-    let (instance, state) = state.ok_or_else(|| not_found("instance", number))?;
-    let view = View { job: found.id, name: &name, task, spec: &found.spec.tasks[&name] };
-    let attempts = read(door, view.job, &name, vec![instance]).await?;
-    Ok(Reply::ok(&body(door, &view, instance, &state, attempts.get(&instance))))
+    jobs::find_task(found, task)?;
+    let instance = number.parse().map_err(|_| not_found("instance", number))?;
+    Ok(Reply::ok(&show(door, found, task, InstanceNo(instance)).await?))
+}
+
+/// An instance of a task of this job as clients see it.
+pub async fn show(
+    door: &Door,
+    job: &Job,
+    task: &str,
+    number: InstanceNo,
+) -> Result<bodies::Instance, ApiError> {
+    let (name, task) = jobs::find_task(job, task)?;
+    let state = task.instance(number);
+    let state = state.ok_or_else(|| not_found("instance", &number.to_string()))?;
+    let view = View::of(job, &name, task);
+    let attempts = read(door, view.job, &name, vec![number]).await?;
+    Ok(body(door, &view, number, &state, attempts.get(&number)))
 }
 
 type Attempts = std::collections::BTreeMap<InstanceNo, Attempt>;
@@ -88,6 +101,14 @@ struct View<'a> {
     name: &'a TaskName,
     task: &'a Task,
     spec: &'a TaskSpec,
+    app: Option<&'a AppCall>,
+}
+
+impl<'a> View<'a> {
+    fn of(job: &'a Job, name: &'a TaskName, task: &'a Task) -> Self {
+        let (spec, app) = (&job.spec.tasks[name], job.spec.app.as_deref());
+        Self { job: job.id, name, task, spec, app }
+    }
 }
 
 fn body(
@@ -114,7 +135,22 @@ fn body(
         (_, Some(attempt)) => show_attempt(&mut body, state, attempt),
     }
     body.progress = if *state == InstanceState::Finished { 100 } else { 0 };
+    if let Some(app) = view.app {
+        show_call(&mut body, state, app);
+    }
     body
+}
+
+/// What only instances of calls of apps have: what came out, or why nothing did.
+fn show_call(body: &mut bodies::Instance, state: &InstanceState, app: &AppCall) {
+    match state {
+        InstanceState::Finished => body.outputs = sync_jobs::outputs(app),
+        InstanceState::Failed => {
+            let (code, message) = (&body.result.error_code, &body.result.error_message);
+            body.error = bodies::InstanceError { code: code.clone(), message: message.clone() };
+        }
+        _ => {}
+    }
 }
 
 fn show_attempt(body: &mut bodies::Instance, state: &InstanceState, attempt: &Attempt) {

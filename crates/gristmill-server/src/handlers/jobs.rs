@@ -1,13 +1,13 @@
 //! Jobs and tasks (`reference/api.md` 7 and 8).
 
-use super::{not_found, supported};
+use super::{apps, not_found, supported};
 use crate::door::{Call, Door, Reply};
 use gristmill_core::{Job, JobQuery, Task, World};
-use gristmill_model::{AccountId, Answer, Input, JobId, TaskName};
+use gristmill_model::{AccountId, Answer, Input, JobId, JobSpec, TaskName};
 use gristmill_wire::{
     api::{
-        JobDescription, List, ListQuery, Query, idempotency_token, parse_job, parse_priority,
-        responses as bodies,
+        JobDescription, List, ListQuery, Query, Submission, idempotency_token, parse_priority,
+        parse_submission, responses as bodies,
     },
     error::ApiError,
     time::WireTime,
@@ -17,12 +17,33 @@ use std::{ops::Bound, sync::Arc};
 
 /// `POST /jobs`
 pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
+    let (job, _) = submit(door, call, query).await?;
+    Ok(Reply::json(StatusCode::CREATED, &bodies::Created::from(job)))
+}
+
+/// Submits the job of a body: its id, durable, and what it is. A caller that waits for the result
+/// must call an app.
+pub async fn submit(
+    door: &Door,
+    call: &Call,
+    query: &Query<'_>,
+) -> Result<(JobId, Arc<JobSpec>), ApiError> {
     let token = idempotency_token(query, &call.body)?;
-    let spec = parse_job(&call.body, &door.config.limits)?;
+    let spec = match parse_submission(&call.body, &door.config.limits)? {
+        Submission::App(job) => apps::expand(door, call.account, *job).await?,
+        Submission::Dag(_) if query.has("sync") => {
+            return Err(ApiError::invalid(
+                "Type",
+                "must be App: other jobs have no result to wait for",
+            ));
+        }
+        Submission::Dag(spec) => *spec,
+    };
     supported::check_job(door, &spec)?;
-    let input = Input::SubmitJob { account: call.account, spec: Arc::new(spec), token };
+    let spec = Arc::new(spec);
+    let input = Input::SubmitJob { account: call.account, spec: spec.clone(), token };
     match door.mill.put(input).await? {
-        Answer::Job(job) => Ok(Reply::json(StatusCode::CREATED, &bodies::Created::from(job))),
+        Answer::Job(job) => Ok((job, spec)),
         other => unreachable!("submitting a job answers with a job, not {other:?}"),
     }
 }
@@ -51,6 +72,7 @@ pub fn get(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
 fn job_body(world: &World, job: &Job) -> bodies::Job {
     let waits = !job.state.is_final() && job.message.is_empty();
     bodies::Job {
+        r#type: if job.spec.app.is_some() { "App" } else { "DAG" }.to_owned(),
         priority: job.priority,
         state: job.state.name().to_owned(),
         message: if waits { world.why(job.id).unwrap_or_default() } else { job.message.clone() },

@@ -1,5 +1,6 @@
 //! The operations of the API: each takes a verified call and answers.
 
+mod apps;
 mod clusters;
 mod images;
 mod instances;
@@ -7,6 +8,9 @@ mod jobs;
 mod live_log;
 mod offers;
 mod supported;
+mod sync_jobs;
+
+pub use sync_jobs::Waiters;
 
 use crate::door::{Call, Door, Reply};
 use gristmill_wire::{
@@ -67,19 +71,15 @@ pub async fn dispatch(door: &Door, call: Call) -> Result<Reply, ApiError> {
         Operation::DeleteImage { image } => images::delete(door, &call, image, done).await,
         Operation::GetQuotas => Ok(offers::quotas(door)),
         Operation::GetAvailableResource => Ok(offers::available(door)),
-        Operation::CreateJobSync
-        | Operation::CreateApp
-        | Operation::GetApp { .. }
-        | Operation::GetAppDetail { .. }
-        | Operation::GetAppRevisions { .. }
-        | Operation::ListApps
-        | Operation::ModifyApp { .. }
-        | Operation::DeleteApp { .. } => Err(not_implemented(operation.name())),
+        Operation::CreateJobSync => sync_jobs::create(door, &call, &query).await,
+        Operation::CreateApp => apps::create(door, &call, &query).await,
+        Operation::GetApp { app } => apps::get(door, &call, app, &query).await,
+        Operation::GetAppDetail { app } => apps::detail(door, &call, app, &query).await,
+        Operation::GetAppRevisions { app } => apps::revisions(door, &call, app).await,
+        Operation::ListApps => apps::list(door, &call, &query).await,
+        Operation::ModifyApp { app } => apps::modify(door, &call, app, done).await,
+        Operation::DeleteApp { app } => apps::delete(door, &call, app, &query, done).await,
     }
-}
-
-fn not_implemented(name: &str) -> ApiError {
-    ApiError::new(Code::NotImplemented, format!("{name} is not implemented in this version"))
 }
 
 fn not_found(kind: &str, id: &str) -> ApiError {

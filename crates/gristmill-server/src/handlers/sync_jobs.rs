@@ -1,0 +1,163 @@
+//! `POST /jobs?sync`: makes a job from an app and answers when it has ended (`reference/api.md` 7.3).
+//!
+//! The job is an ordinary one: it is in lists, and it goes on when the caller goes away or the wait
+//! is over. Whatever becomes of it is told in `Error`, with status 200, because the call itself was
+//! served.
+//!
+//! Invariants
+//! - So many callers wait at a time and no more; one more is told to come again before its job is
+//!   made.
+//! - Nobody waits longer than the region's bound.
+//! - A caller that is gone gives its place back: its future is dropped with its connection.
+
+use super::{instances, jobs};
+use crate::{
+    config::SyncConfig,
+    door::{Call, Door, Reply},
+};
+use gristmill_core::World;
+use gristmill_model::{
+    AccountId, InstanceNo, JobId, JobSpec, JobState, Timestamp,
+    app::{APP_TASK, AppCall},
+};
+use gristmill_wire::{
+    api::{
+        Query,
+        responses::{InstanceError, SynchronousInstance},
+    },
+    error::{ApiError, Code},
+    time::WireTime,
+};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// The places of callers that wait.
+pub struct Waiters {
+    places: Semaphore,
+    config: SyncConfig,
+}
+
+impl Waiters {
+    /// Nobody waits yet.
+    pub fn new(config: SyncConfig) -> Self {
+        Self { places: Semaphore::new(config.waiting_max as usize), config }
+    }
+
+    fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.places.try_acquire().map_err(|_| {
+            let max = self.config.waiting_max;
+            let message = format!("{max} callers wait for results already, try again later");
+            ApiError::new(Code::Throttling, message)
+        })
+    }
+}
+
+/// What was last seen of a job.
+#[derive(Clone, Copy)]
+struct Seen {
+    state: JobState,
+    started: Option<Timestamp>,
+    ended: Option<Timestamp>,
+}
+
+/// `POST /jobs?sync`
+pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
+    let _place = door.waiters.place()?;
+    let (job, spec) = jobs::submit(door, call, query).await?;
+    if spec.app.is_none() {
+        unreachable!("submitting for a caller that waits takes calls of apps only");
+    }
+    let wait_max = door.waiters.config.wait_max.into();
+    let ended = tokio::time::timeout(wait_max, end_of(door, call.account, job)).await;
+    let seen = ended.ok().or_else(|| look(&door.mill.published().world(), call.account, job));
+    let error = error_of(door, call.account, job, &spec, seen).await?;
+    let ended = seen.and_then(|seen| seen.ended).filter(|_| error.code != "Timeout");
+    let outputs = match (&spec.app, error.code.is_empty()) {
+        (Some(app), true) => outputs(app),
+        _ => Default::default(),
+    };
+    Ok(Reply::ok(&SynchronousInstance {
+        request_id: call.request_id.clone(),
+        job_id: job.to_string(),
+        start_time: WireTime(seen.and_then(|seen| seen.started)),
+        end_time: WireTime(ended),
+        outputs,
+        error,
+    }))
+}
+
+/// The outputs of a call as its answer has them: name to value.
+pub fn outputs(app: &AppCall) -> std::collections::BTreeMap<String, serde_json::Value> {
+    let value = |value| serde_json::to_value(value).expect("a value is plain");
+    app.outputs.iter().map(|(name, it)| (name.clone(), value(it))).collect()
+}
+
+/// What the job looks like now; `None`: it was deleted.
+fn look(world: &Arc<World>, account: AccountId, job: JobId) -> Option<Seen> {
+    let job = world.job(account, job)?;
+    Some(Seen { state: job.state, started: job.started, ended: job.ended })
+}
+
+/// Waits until the job has ended or was deleted; what was seen last.
+async fn end_of(door: &Door, account: AccountId, job: JobId) -> Seen {
+    let mut turns = door.mill.published().turns();
+    let mut last = Seen { state: JobState::Waiting, started: None, ended: None };
+    loop {
+        turns.borrow_and_update();
+        match look(&door.mill.published().world(), account, job) {
+            Some(seen) if seen.state.is_final() => return seen,
+            Some(seen) => last = seen,
+            None => return Seen { ended: Some((door.clock)()), ..last },
+        }
+        if turns.changed().await.is_err() {
+            // The mill is stopping; its last world is all there will be.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// `Error` of the answer; empty after success.
+async fn error_of(
+    door: &Door,
+    account: AccountId,
+    job: JobId,
+    spec: &JobSpec,
+    seen: Option<Seen>,
+) -> Result<InstanceError, ApiError> {
+    let error = |code: &str, message: String| InstanceError { code: code.to_owned(), message };
+    Ok(match seen.map(|seen| seen.state) {
+        Some(JobState::Finished) => InstanceError::default(),
+        Some(JobState::Failed) => failure(door, account, job).await?,
+        Some(JobState::Stopped) => error("Stopped", format!("job {job} was stopped")),
+        Some(JobState::Waiting | JobState::Running) if was_deleted(door, account, job) => {
+            // Only a job that finished is released by itself.
+            match spec.auto_release {
+                true => InstanceError::default(),
+                false => error("Deleted", format!("job {job} was deleted")),
+            }
+        }
+        Some(JobState::Waiting | JobState::Running) => {
+            let seconds = door.waiters.config.wait_max.0;
+            error("Timeout", format!("job {job} goes on; the wait ended after {seconds} s"))
+        }
+        None => error("Deleted", format!("job {job} was deleted")),
+    })
+}
+
+fn was_deleted(door: &Door, account: AccountId, job: JobId) -> bool {
+    look(&door.mill.published().world(), account, job).is_none()
+}
+
+/// Why a job failed: what its first failed instance says.
+async fn failure(door: &Door, account: AccountId, job: JobId) -> Result<InstanceError, ApiError> {
+    let world = door.mill.published().world();
+    let id = job.to_string();
+    let found = jobs::find(&world, account, &id)?;
+    let (_, task) = jobs::find_task(found, APP_TASK)?;
+    let failed = task.instances(InstanceNo(0), Some(JobState::Failed)).next();
+    let Some((number, _)) = failed else {
+        return Ok(InstanceError { code: "Failed".to_owned(), message: found.message.clone() });
+    };
+    let instance = instances::show(door, found, APP_TASK, number).await?;
+    Ok(instance.error)
+}
