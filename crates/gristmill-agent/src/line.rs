@@ -9,7 +9,7 @@ use crate::{
     work::Place,
 };
 use gristmill_wire::agent::{
-    Beat, FromAgent, FromAgentKind, Hello, Reports, Task, ToAgent, ToAgentKind, Welcome,
+    Beat, FromAgent, FromAgentKind, Hello, Reports, Run, Task, ToAgent, ToAgentKind, Welcome,
 };
 use std::{
     collections::BTreeMap,
@@ -104,6 +104,8 @@ fn hello(place: &Place, notices: &[String], failure: &str) -> FromAgent {
         notices: notices.to_vec(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         failure: failure.to_owned(),
+        ahead: 0, // each run is started as it comes
+        batches: true,
     })
     .into()
 }
@@ -192,14 +194,8 @@ impl Line {
                 return Some(ControlFlow::Break(()));
             }
             ToAgentKind::Task(task) => drop(self.tasks.insert(task.number, Arc::from(task))),
-            ToAgentKind::Run(run) => match self.tasks.get(&run.task) {
-                Some(task) => {
-                    if let Some(begun) = self.place.runs.begin(task.clone(), run) {
-                        tokio::spawn(self.place.clone().carry_out(begun));
-                    }
-                }
-                None => warn!(run = run.run, "a run of a task nobody described"),
-            },
+            ToAgentKind::Run(run) => self.on_run(run),
+            ToAgentKind::Runs(runs) => runs.iter().for_each(|run| self.on_run(run)),
             ToAgentKind::Cancel(cancel) => self.place.runs.cancel(cancel.run),
             ToAgentKind::Acknowledge(done) => self.place.runs.acknowledge(&done.runs),
             ToAgentKind::ReadLog(wish) => {
@@ -211,6 +207,17 @@ impl Line {
             }
         }
         None
+    }
+
+    fn on_run(&self, run: Run) {
+        match self.tasks.get(&run.task) {
+            Some(task) => {
+                if let Some(begun) = self.place.runs.begin(task.clone(), run) {
+                    tokio::spawn(self.place.clone().carry_out(begun));
+                }
+            }
+            None => warn!(run = run.run, "a run of a task nobody described"),
+        }
     }
 
     fn on_welcome(&mut self, welcome: &Welcome) {

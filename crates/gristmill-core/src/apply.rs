@@ -13,13 +13,21 @@ use crate::{
     world::{Made, TokenKey, TokenRecord, World},
 };
 use gristmill_model::{
-    AccountId, Counts, Event, Generation, InstanceNo, InstanceState, JobId, JobSpec, JobState,
-    Placement, RunId, RunOutcome, TaskName, TaskState, Timestamp, WorkerId,
+    AccountId, Counts, Event, FinishedRun, Generation, InstanceNo, InstanceState, JobId, JobSpec,
+    JobState, Placement, RangeSet, RunId, RunOutcome, TaskName, TaskState, Timestamp, WorkerId,
     event::{AfterRun, TokenUse},
     input::Token,
     state::JobEvent,
 };
 use std::sync::Arc;
+
+/// Where and when runs with consecutive numbers were placed.
+struct Placed {
+    first: RunId,
+    worker: WorkerId,
+    generation: Generation,
+    at: Timestamp,
+}
 
 impl World {
     /// The only function that changes a world.
@@ -40,8 +48,16 @@ impl World {
             }
             Event::TaskEnded { job, task, state, at } => self.end_task(*job, task, *state, *at),
             Event::RunPlaced { run, job, task, instance, worker, generation, at } => {
-                let place = Assigned { job: *job, task: task.clone(), instance: *instance };
-                self.place(*run, place, *worker, *generation, *at);
+                let one = Placed { first: *run, worker: *worker, generation: *generation, at: *at };
+                self.place(&one, *job, task, &[instance.0].into_iter().collect());
+            }
+            Event::RunsPlaced { first, job, task, instances, worker, generation, at } => {
+                let these =
+                    Placed { first: *first, worker: *worker, generation: *generation, at: *at };
+                self.place(&these, *job, task, instances);
+            }
+            Event::RunsFinished { job, task, worker, runs, .. } => {
+                self.finish_runs(*job, task, *worker, runs);
             }
             Event::RunStarted { job, task, instance, at, .. } => {
                 self.start_run(*job, task, *instance, *at);
@@ -69,8 +85,8 @@ impl World {
             Event::WorkerDelayed { worker, reason, again_at, failed, .. } => {
                 self.delay_worker(*worker, reason, *again_at, *failed);
             }
-            Event::WorkerRunning { worker, address, at, .. } => {
-                self.worker_runs(*worker, address, *at);
+            Event::WorkerRunning { worker, address, ahead, at, .. } => {
+                self.worker_runs(*worker, address, *ahead, *at);
             }
             Event::WorkerDeleting { worker, reason, at } => {
                 self.worker_goes(*worker, reason, *at);
@@ -179,19 +195,31 @@ impl World {
 
     // Runs.
 
-    fn place(
-        &mut self,
-        run: RunId,
-        what: Assigned,
-        worker: WorkerId,
-        generation: Generation,
-        at: Timestamp,
-    ) {
-        self.next_run = self.next_run.max(RunId(run.0 + 1));
-        let placed = InstanceState::Placed { run, worker, generation, at };
-        self.change_task(what.job, &what.task, |task| task.place(what.instance, placed));
+    fn place(&mut self, placed: &Placed, job: JobId, task: &TaskName, instances: &RangeSet) {
+        let Placed { first, worker, generation, at } = *placed;
+        self.next_run = self.next_run.max(RunId(first.0 + u64::from(instances.len())));
+        let mut run = first.0;
+        self.change_task(job, task, |task| {
+            task.place(instances, |_| {
+                let state = InstanceState::Placed { run: RunId(run), worker, generation, at };
+                run += 1;
+                state
+            });
+        });
         self.change_worker(worker, |worker| {
-            worker.runs.insert(run, what);
+            for (run, instance) in (first.0..).zip(instances.iter()) {
+                let what = Assigned { job, task: task.clone(), instance: InstanceNo(instance) };
+                worker.runs.insert(RunId(run), what);
+            }
+        });
+    }
+
+    fn finish_runs(&mut self, job: JobId, task: &TaskName, worker: WorkerId, runs: &[FinishedRun]) {
+        self.change_task(job, task, |task| task.finish_runs(runs));
+        self.change_worker(worker, |worker| {
+            for FinishedRun { run, .. } in runs {
+                worker.runs.remove(run).expect("a run ends where it was placed");
+            }
         });
     }
 

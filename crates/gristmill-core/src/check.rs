@@ -21,7 +21,7 @@ impl World {
     pub fn check(&self) -> Result<(), Vec<String>> {
         let mut wrong = self.check_books().err().unwrap_or_default();
         let slots = self.options.slots_per_worker;
-        let overfull = self.workers.values().filter(|worker| worker.used() > slots);
+        let overfull = self.workers.values().filter(|it| it.used() > slots + it.ahead);
         wrong.extend(overfull.map(|it| format!("{} has {} runs of {slots}", it.id, it.used())));
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }

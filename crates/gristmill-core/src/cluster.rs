@@ -118,6 +118,8 @@ pub struct Worker {
     pub made_as: Option<Arc<MachineShape>>,
     /// How long its bootstrap command may take, on top of its start.
     pub set_up_max: Seconds,
+    /// How many runs it takes beyond those it executes.
+    pub ahead: u32,
     /// What it is to run: exactly this.
     pub runs: OrdMap<RunId, Assigned>,
 }

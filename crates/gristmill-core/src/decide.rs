@@ -11,7 +11,7 @@
 //! Invariants
 //! - A refusal comes before the first event: nothing has changed then.
 //! - Repeated, late, foreign and older reports give no events.
-//! - Every `RunPlaced` is followed by exactly one `RunEnded` of the same run, before its
+//! - Every run that is placed ends exactly once (`RunEnded`, or in a `RunsFinished`), before its
 //!   machine, task or job ends. Whoever reads the journal never has to guess.
 //! - Nothing is decided from anything but the world, the input, the time and the mint.
 //!
@@ -117,8 +117,8 @@ impl Draft<'_> {
             Input::DeleteCluster { account, cluster } => self.delete_cluster(*account, *cluster),
             Input::DeleteWorker { account, place } => self.delete_worker(*account, place),
             Input::RecreateWorker { account, place } => self.recreate_worker(*account, place),
-            Input::WorkerCalled { worker, generation, address, holds } => {
-                Ok(self.on_worker_called(*worker, *generation, address, holds))
+            Input::WorkerCalled { worker, generation, address, holds, ahead } => {
+                Ok(self.on_worker_called(*worker, *generation, address, (holds, *ahead)))
             }
             Input::WorkerReported { worker, generation, reports } => {
                 Ok(self.on_reports(*worker, *generation, reports))

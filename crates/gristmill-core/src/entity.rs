@@ -144,9 +144,12 @@ impl World {
             | Event::JobPriorityChanged { job, .. }
             | Event::TaskEnded { job, .. }
             | Event::RunStarted { job, .. }
+            | Event::RunsFinished { job, .. }
             | Event::RunEnded { job, .. } => vec![K::Job(*job)],
             Event::JobDeleted { job } => vec![K::Job(*job), K::Spec(*job)],
-            Event::RunPlaced { job, .. } => vec![K::Job(*job), K::Region],
+            Event::RunPlaced { job, .. } | Event::RunsPlaced { job, .. } => {
+                vec![K::Job(*job), K::Region]
+            }
             Event::ClusterCreated { cluster, account, purpose, token, .. } => {
                 let token = token.as_ref().map(|token| (*account, TokenUse::Cluster, &token.text));
                 let mut keys = with_token(vec![K::Cluster(*cluster)], token);

@@ -12,8 +12,9 @@
 //! The fields are readable by all; only `World::apply` has a `&mut` to them.
 
 use gristmill_model::{
-    AccountId, Cause, ClusterId, Counts, InstanceNo, InstanceState, JobId, JobSpec, JobState,
-    Placement, RangeSet, RunOutcome, TaskName, TaskSpec, TaskState, Timestamp, event::AfterRun,
+    AccountId, Cause, ClusterId, Counts, FinishedRun, InstanceNo, InstanceState, JobId, JobSpec,
+    JobState, Placement, RangeSet, RunOutcome, TaskName, TaskSpec, TaskState, Timestamp,
+    event::AfterRun,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,8 @@ pub struct Task {
     pub auto_cluster: Option<ClusterId>,
     /// How many machines the quota withheld from `auto_cluster`.
     pub machines_short: u32,
+    /// How long its programs take, in microseconds: a mean in which newer runs weigh more.
+    pub pace: Option<u32>,
     pub(crate) waiting: RangeSet,
     pub(crate) finished: RangeSet,
     pub(crate) failed: RangeSet,
@@ -125,6 +128,7 @@ impl Task {
             blocked_by: 0,
             auto_cluster: None,
             machines_short: 0,
+            pace: None,
             waiting: RangeSet::below(spec.instance_count),
             finished: RangeSet::default(),
             failed: RangeSet::default(),
@@ -202,9 +206,31 @@ impl Task {
             .map(|(n, state)| (InstanceNo(*n), state.clone()))
     }
 
-    pub(crate) fn place(&mut self, number: InstanceNo, placed: InstanceState) {
-        assert!(self.waiting.remove(number.0), "only a waiting instance is placed");
-        self.live.insert(number.0, placed);
+    /// Gives waiting instances to a machine, `state` says in which state each is then.
+    pub(crate) fn place(
+        &mut self,
+        numbers: &RangeSet,
+        mut state: impl FnMut(u32) -> InstanceState,
+    ) {
+        assert!(self.waiting.contains_all(numbers), "only a waiting instance is placed");
+        self.waiting.subtract(numbers);
+        for number in numbers.iter() {
+            self.live.insert(number, state(number));
+        }
+    }
+
+    /// Ends runs whose instances are finished.
+    pub(crate) fn finish_runs(&mut self, runs: &[FinishedRun]) {
+        for FinishedRun { instance, started, ended, .. } in runs {
+            self.end_run(*instance, AfterRun::Finished, false);
+            self.note_pace(*started, *ended);
+        }
+    }
+
+    fn note_pace(&mut self, started: Timestamp, ended: Timestamp) {
+        let took = u32::try_from(ended.0 - started.0).unwrap_or(u32::MAX);
+        let mean = |old: u32| ((u64::from(old) * 7 + u64::from(took)) / 8) as u32;
+        self.pace = Some(self.pace.map_or(took, mean));
     }
 
     pub(crate) fn start_run(&mut self, number: InstanceNo, at: Timestamp) {

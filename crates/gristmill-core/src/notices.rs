@@ -50,6 +50,12 @@ pub(crate) fn notices(world: &World, event: &Event, now: Timestamp) -> Vec<Notic
             run_started(world, *job, task, *instance, *at, now)
         }
         Event::RunEnded { .. } => run_ended(world, event, now),
+        Event::RunsFinished { job, .. } => {
+            if Crier::of(world.job_of(*job), now).is_none() {
+                return Vec::new();
+            }
+            event.finished_one_by_one().flat_map(|one| run_ended(world, &one, now)).collect()
+        }
         Event::ClusterGone { cluster } => {
             let cluster = world.cluster_of(*cluster);
             let Some(mut crier) = Crier::of_cluster(cluster, now) else { return Vec::new() };

@@ -12,6 +12,12 @@ pub struct Options {
     pub limits: Limits,
     /// How many runs a machine holds at once, those included that wait on it to start.
     pub slots_per_worker: u32,
+    /// How many runs a machine may hold beyond these, if it says that it can. It gets them only of
+    /// tasks whose programs are short: see `look_ahead_ms`.
+    pub runs_ahead_max: u32,
+    /// How long what a machine holds beyond its slots may take, as far as the task's past says.
+    /// An instance waits at most about so long on one machine while another one is free.
+    pub look_ahead_ms: u32,
     /// A machine that was asked for and has not called for longer is given up and replaced.
     pub worker_start_max: Seconds,
     /// How much longer the first call may take where the cluster has a bootstrap command, which
@@ -38,6 +44,8 @@ impl Default for Options {
         Self {
             limits: Limits::default(),
             slots_per_worker: 1,
+            runs_ahead_max: 256,
+            look_ahead_ms: 100,
             worker_start_max: Seconds(600),
             bootstrap_max: Seconds(1_800),
             worker_settle: Seconds(2),
@@ -50,6 +58,16 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How many runs of a task a machine may hold: its slots, and beyond them what is done within
+    /// `look_ahead_ms` at the task's pace.
+    pub fn room_for(&self, pace: Option<u32>, ahead: u32) -> u32 {
+        let slots = self.slots_per_worker;
+        let Some(pace) = pace else { return slots };
+        let soon =
+            u64::from(self.look_ahead_ms) * 1_000 * u64::from(slots) / u64::from(pace.max(1));
+        slots + ahead.min(u32::try_from(soon).unwrap_or(u32::MAX))
+    }
+
     /// The wait before asking again after `failures` failures in a row.
     pub fn back_off(&self, failures: u32) -> Seconds {
         self.doubled(failures, self.ask_again_max)
@@ -69,6 +87,14 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_short_programs_wait_on_a_machine() {
+        let options = Options { slots_per_worker: 2, ..Options::default() };
+        let room = |pace| options.room_for(pace, 64);
+        assert_eq!([None, Some(60_000_000), Some(10_000), Some(0)].map(room), [2, 2, 22, 66]);
+        assert_eq!(options.room_for(Some(0), 0), 2, "a machine that cannot wait gets no more");
+    }
 
     #[test]
     fn each_failure_doubles_the_wait_up_to_a_bound() {

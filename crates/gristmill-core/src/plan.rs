@@ -6,77 +6,122 @@
 //! Invariants
 //! - No machine is promised more than it has room for; no instance is promised twice.
 //! - Within a cluster: higher priority first, then the older job, then the task's name, then the
-//!   instance's number. The emptiest machine first, so that work spreads.
+//!   instance's number. The emptiest machine first, so that work spreads; what a machine gets of
+//!   a task in one pass are neighbours, so that they travel as one.
+//! - A machine gets more than it can execute at once only of tasks whose programs are short.
 //! - The same snapshot gives the same plan: ordered maps, ties broken by id.
 //! - The cost is that of what can be placed. Jobs that have nothing to place, machines that are
 //!   full and clusters where nobody waits are not looked at.
 
-use crate::world::World;
-use gristmill_model::{ClusterId, InstanceNo, Timestamp, WorkerId, input::Proposal};
-use std::{cmp::Reverse, collections::BinaryHeap, iter::Peekable};
+use crate::world::{Turn, World};
+use gristmill_model::{ClusterId, RangeSet, Timestamp, WorkerId, input::Proposal};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    iter::Peekable,
+};
 
-/// Proposes at most `budget` placements.
+/// Proposes at most `budget` placements: a proposal is as many as it has instances.
 ///
 /// The time is not looked at yet: it is an argument so that rules about waiting time can come
 /// without touching the callers.
 pub fn plan(world: &World, _now: Timestamp, budget: usize) -> Vec<Proposal> {
     let mut proposals = Vec::new();
+    let mut left = u32::try_from(budget).unwrap_or(u32::MAX);
     for cluster in &world.matchable {
-        if proposals.len() >= budget {
+        if left == 0 {
             break;
         }
-        plan_cluster(world, *cluster, budget, &mut proposals);
+        plan_cluster(world, *cluster, &mut left, &mut proposals);
     }
     proposals
 }
 
-fn plan_cluster(world: &World, cluster: ClusterId, budget: usize, proposals: &mut Vec<Proposal>) {
+fn plan_cluster(world: &World, cluster: ClusterId, left: &mut u32, proposals: &mut Vec<Proposal>) {
     let mut room = Room::of(world, cluster);
     for turn in &world.queues[&cluster] {
-        for number in world.jobs[&turn.job].tasks[&turn.task].waiting.iter() {
-            if proposals.len() >= budget {
-                return;
-            }
-            let Some(worker) = room.take() else { return };
-            let (job, task, instance) = (turn.job, turn.task.clone(), InstanceNo(number));
-            proposals.push(Proposal { job, task, instance, worker });
+        let task = &world.jobs[&turn.job].tasks[&turn.task];
+        let (wanted, pace) = (task.waiting.len(), task.pace);
+        let mut shares: BTreeMap<WorkerId, u32> = BTreeMap::new();
+        let mut given = 0;
+        while given < wanted.min(*left) {
+            let Some(worker) = room.take(pace) else { break };
+            *shares.entry(worker).or_default() += 1;
+            given += 1;
         }
+        *left -= given;
+        deal(turn, &task.waiting, shares, proposals);
+        // What comes later in the queue does not pass what is left of this task.
+        if given < wanted {
+            return;
+        }
+    }
+}
+
+/// Gives each machine its share of the smallest numbers that wait, in one piece where it can be.
+fn deal(
+    turn: &Turn,
+    waiting: &RangeSet,
+    shares: BTreeMap<WorkerId, u32>,
+    proposals: &mut Vec<Proposal>,
+) {
+    let mut ranges = waiting.ranges().iter().cloned();
+    let mut range = 0..0;
+    for (worker, mut share) in shares {
+        let mut instances = RangeSet::default();
+        while share > 0 {
+            if range.is_empty() {
+                range = ranges.next().expect("no more is dealt than waits");
+            }
+            let end = range.end.min(range.start.saturating_add(share));
+            share -= end - range.start;
+            instances.push(range.start..end);
+            range.start = end;
+        }
+        proposals.push(Proposal { job: turn.job, task: turn.task.clone(), instances, worker });
     }
 }
 
 /// The machines with room, emptiest first, as they fill up. Machines are taken from the
 /// world's index one by one, so a plan of ten placements does not look at ten thousand.
-struct Room<I: Iterator<Item = (u32, WorkerId)>> {
+struct Room<'a, I: Iterator<Item = (u32, WorkerId)>> {
+    world: &'a World,
     untouched: Peekable<I>,
     touched: BinaryHeap<Reverse<(u32, WorkerId)>>,
-    slots: u32,
 }
 
-impl Room<std::iter::Empty<(u32, WorkerId)>> {
-    fn of(world: &World, cluster: ClusterId) -> Room<impl Iterator<Item = (u32, WorkerId)> + '_> {
-        Room {
-            untouched: world.free[&cluster].iter().copied().peekable(),
-            touched: BinaryHeap::new(),
-            slots: world.options.slots_per_worker,
-        }
+impl<'a> Room<'a, std::iter::Empty<(u32, WorkerId)>> {
+    fn of(
+        world: &'a World,
+        cluster: ClusterId,
+    ) -> Room<'a, impl Iterator<Item = (u32, WorkerId)> + 'a> {
+        let untouched = world.free[&cluster].iter().copied().peekable();
+        Room { world, untouched, touched: BinaryHeap::new() }
     }
 }
 
-impl<I: Iterator<Item = (u32, WorkerId)>> Room<I> {
-    fn take(&mut self) -> Option<WorkerId> {
+impl<I: Iterator<Item = (u32, WorkerId)>> Room<'_, I> {
+    /// A place for a run of a task with this pace. A machine that is full for the task may have
+    /// room for one with shorter programs, so it stays.
+    fn take(&mut self, pace: Option<u32>) -> Option<WorkerId> {
         let touched = self.touched.peek().map(|Reverse(next)| *next);
-        let (used, worker) = match (self.untouched.peek().copied(), touched) {
-            (Some(untouched), Some(touched)) if touched < untouched => self.pop_touched()?,
-            (Some(_), _) => self.untouched.next()?,
-            (None, _) => self.pop_touched()?,
+        let untouched = self.untouched.peek().copied();
+        let (used, worker) = match (untouched, touched) {
+            (Some(untouched), Some(touched)) => untouched.min(touched),
+            (untouched, touched) => untouched.or(touched)?,
         };
-        if used + 1 < self.slots {
+        let ahead = self.world.workers[&worker].ahead;
+        if used >= self.world.options.room_for(pace, ahead) {
+            return None;
+        }
+        if untouched == Some((used, worker)) {
+            self.untouched.next();
+        } else {
+            self.touched.pop();
+        }
+        if used + 1 < self.world.options.slots_per_worker + ahead {
             self.touched.push(Reverse((used + 1, worker)));
         }
         Some(worker)
-    }
-
-    fn pop_touched(&mut self) -> Option<(u32, WorkerId)> {
-        self.touched.pop().map(|Reverse(next)| next)
     }
 }

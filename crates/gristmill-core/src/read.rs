@@ -161,7 +161,18 @@ impl World {
 
     /// What a machine is to run: exactly this. The oldest run first.
     pub fn runs_of(&self, worker: WorkerId) -> impl Iterator<Item = RunView<'_>> {
-        let runs = self.workers.get(&worker).into_iter().flat_map(|worker| worker.runs.iter());
+        self.runs_after(worker, None)
+    }
+
+    /// What of that has a number above `last`.
+    pub fn runs_after(
+        &self,
+        worker: WorkerId,
+        last: Option<RunId>,
+    ) -> impl Iterator<Item = RunView<'_>> {
+        let from = RunId(last.map_or(0, |last| last.0 + 1));
+        let runs = self.workers.get(&worker).into_iter();
+        let runs = runs.flat_map(move |worker| worker.runs.range(from..));
         runs.map(|(run, what)| {
             let job = self.job_of(what.job);
             let retries = job.tasks[&what.task].attempts(what.instance).retries;
@@ -192,6 +203,8 @@ impl World {
     pub fn changed_workers(events: &[Event]) -> BTreeSet<WorkerId> {
         let worker = |event: &Event| match event {
             Event::RunPlaced { worker, .. }
+            | Event::RunsPlaced { worker, .. }
+            | Event::RunsFinished { worker, .. }
             | Event::RunEnded { worker, .. }
             | Event::WorkerRunning { worker, .. }
             | Event::WorkerDeleting { worker, .. }

@@ -352,7 +352,8 @@ struct Station {
 impl Station {
     fn of(worker: &Worker, options: &Options) -> Self {
         let used = worker.used();
-        let room = worker.state == WorkerState::Running && used < options.slots_per_worker;
+        let most = options.slots_per_worker + worker.ahead;
+        let room = worker.state == WorkerState::Running && used < most;
         Self {
             state: worker.state,
             free: room.then_some(used),

@@ -7,9 +7,9 @@ mod builders;
 use builders::{a_cluster, a_group, a_job, a_shape, a_task};
 use gristmill_core::{Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
-    AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Generation, GroupChange, Input,
-    InstanceNo, JobId, JobSpec, Placement, RunId, RunOutcome, RunReport, Seconds, TaskName,
-    Timestamp, WorkerId, WorkerState,
+    AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Event, Generation, GroupChange, Input,
+    JobId, JobSpec, Placement, RunId, RunOutcome, RunReport, Seconds, TaskName, Timestamp,
+    WorkerId, WorkerState,
     input::{Proposal, Seen, Token, WorkerPlace},
     spec::Limits,
 };
@@ -144,7 +144,7 @@ fn call(world: &World, (a, b, c): (u32, u32, u32)) -> Option<Input> {
     }
     let generation = if c.is_multiple_of(9) { Generation(c) } else { generation };
     let address = format!("10.0.0.{}", c % 2);
-    Some(Input::WorkerCalled { worker, generation, address, holds })
+    Some(Input::WorkerCalled { worker, generation, address, holds, ahead: a % 4 })
 }
 
 /// Something no plan would propose.
@@ -152,7 +152,8 @@ fn wild_proposal(world: &World, (a, b, c): (u32, u32, u32)) -> Option<Proposal> 
     let job = some_job(world, a)?;
     let task = ["a", "b", "c", "d"][b as usize % 4].parse().expect("a task name");
     let (worker, _) = some_worker(world, c)?;
-    Some(Proposal { job, task, instance: InstanceNo(a % 5), worker })
+    let instances = [a % 5, b % 7].into_iter().collect();
+    Some(Proposal { job, task, instances, worker })
 }
 
 fn report(world: &World, (a, b, c): (u32, u32, u32), now: Timestamp) -> Option<Input> {
@@ -262,10 +263,16 @@ proptest! {
             }
         }
         let proposals = plan(&world, now, budget);
-        prop_assert!(proposals.len() <= budget);
+        let proposed: u32 = proposals.iter().map(|it| it.instances.len()).sum();
+        prop_assert!(proposed as usize <= budget);
         let decision = world.step(&Input::Place(proposals.clone()), now, &mut ids).expect("placed");
-        prop_assert_eq!(decision.events.len(), proposals.len(), "each proposal holds");
-        if proposals.len() < budget {
+        let placed = decision.events.iter().zip(&proposals).map(|(event, proposal)| match event {
+            Event::RunsPlaced { instances, .. } => *instances == proposal.instances,
+            _ => false,
+        });
+        prop_assert_eq!(decision.events.len(), proposals.len());
+        prop_assert!(placed.into_iter().all(|same| same), "each proposal holds whole");
+        if (proposed as usize) < budget {
             prop_assert_eq!(plan(&world, now, budget), vec![], "a plan under budget leaves nothing");
         }
     }

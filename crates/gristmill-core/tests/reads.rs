@@ -57,7 +57,7 @@ impl Stage {
         let workers: Vec<_> = self.world.all_workers().map(|it| (it.id, it.generation)).collect();
         for (worker, generation) in workers {
             let (address, holds) = (String::new(), Vec::new());
-            self.input(Input::WorkerCalled { worker, generation, address, holds });
+            self.input(Input::WorkerCalled { worker, generation, address, holds, ahead: 0 });
         }
     }
 

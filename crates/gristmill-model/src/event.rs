@@ -10,6 +10,7 @@ use crate::{
     input::{RunOutcome, Token},
     names::{GroupName, TaskName},
     notice::Notice,
+    ranges::RangeSet,
     spec::{ClusterSpec, JobSpec},
     state::JobState,
     time::Timestamp,
@@ -53,6 +54,51 @@ pub enum AfterRun {
     Failed,
     /// It stops with its job: a `JobStopped` or `JobEnded` follows in the same batch.
     Ignored,
+}
+
+/// A run that ended with exit code 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedRun {
+    /// This execution.
+    pub run: RunId,
+    /// The instance.
+    pub instance: InstanceNo,
+    /// When the program started.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+}
+
+impl Event {
+    /// A `RunsFinished` as a `RunEnded` for each of its runs; every other event gives nothing.
+    pub fn finished_one_by_one(&self) -> impl Iterator<Item = Self> + '_ {
+        let parts = match self {
+            Self::RunsFinished { job, task, worker, address, runs } => {
+                Some((job, task, worker, address, runs))
+            }
+            _ => None,
+        };
+        parts.into_iter().flat_map(|(job, task, worker, address, runs)| {
+            runs.iter().map(move |one| Self::RunEnded {
+                run: one.run,
+                job: *job,
+                task: task.clone(),
+                instance: one.instance,
+                worker: *worker,
+                address: address.clone(),
+                retries: 0,
+                outcome: RunOutcome::Exited { code: 0 },
+                detail: String::new(),
+                started: Some(one.started),
+                ended: one.ended,
+                after: AfterRun::Finished,
+            })
+        })
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One thing that happened. `World::apply` is the only reader that changes anything by it.
@@ -137,6 +183,40 @@ pub enum Event {
         generation: Generation,
         /// When.
         at: Timestamp,
+    },
+    /// A worker is to run several instances of a task. The runs have consecutive numbers from
+    /// `first` on and belong to the instances in ascending order. Since 0.2.0; written instead of
+    /// `RunPlaced`.
+    RunsPlaced {
+        /// The first of these executions.
+        first: RunId,
+        /// The job.
+        job: JobId,
+        /// Its task.
+        task: TaskName,
+        /// Its instances.
+        instances: RangeSet,
+        /// Where.
+        worker: WorkerId,
+        /// Of which generation.
+        generation: Generation,
+        /// When.
+        at: Timestamp,
+    },
+    /// Several runs of a task on one machine are over, and all of them well: exit code 0 at the first
+    /// try, with nothing more to say. Their instances are finished. Everything else is a
+    /// `RunEnded` of its own. Since 0.2.0.
+    RunsFinished {
+        /// The job.
+        job: JobId,
+        /// Its task.
+        task: TaskName,
+        /// Where they ran.
+        worker: WorkerId,
+        /// The machine's address, for `NodeIp`.
+        address: String,
+        /// Which, by ascending run.
+        runs: Vec<FinishedRun>,
     },
     /// The program of a run started.
     RunStarted {
@@ -262,6 +342,9 @@ pub enum Event {
         generation: Generation,
         /// Its address.
         address: String,
+        /// How many runs it takes beyond those it executes. Since 0.2.0.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        ahead: u32,
         /// When.
         at: Timestamp,
     },

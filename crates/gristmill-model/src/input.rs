@@ -5,8 +5,9 @@
 
 use crate::{
     change::ClusterChange,
-    ids::{AccountId, ClusterId, Generation, InstanceNo, JobId, RunId, WorkerId},
+    ids::{AccountId, ClusterId, Generation, JobId, RunId, WorkerId},
     names::{GroupName, TaskName},
+    ranges::RangeSet,
     spec::{ClusterSpec, JobSpec},
     state::Cause,
     time::Timestamp,
@@ -116,6 +117,8 @@ pub enum Input {
         address: String,
         /// Runs it executes or holds a result of.
         holds: Vec<RunId>,
+        /// How many runs it takes beyond those it executes, to start one as soon as another ends.
+        ahead: u32,
     },
     /// Reports of an agent, in its order.
     WorkerReported {
@@ -159,16 +162,16 @@ pub struct WorkerPlace {
     pub worker: WorkerId,
 }
 
-/// A proposal: this instance on that worker.
+/// A proposal: these instances on that worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
     /// The job.
     pub job: JobId,
     /// Its task.
     pub task: TaskName,
-    /// Its instance.
-    pub instance: InstanceNo,
-    /// Where it should run.
+    /// Its instances.
+    pub instances: RangeSet,
+    /// Where they should run.
     pub worker: WorkerId,
 }
 

@@ -29,7 +29,7 @@ pub mod time;
 pub use app::{AppCall, AppSpec};
 pub use catalogue::InstanceType;
 pub use change::{ClusterChange, GroupChange};
-pub use event::{Effect, Event};
+pub use event::{Effect, Event, FinishedRun};
 pub use ids::{AccountId, ClusterId, Generation, ImageId, InstanceNo, JobId, RunId, WorkerId};
 pub use input::{Answer, Input, Refusal, RunOutcome, RunReport};
 pub use names::{AppName, GroupName, JobName, OssPath, TaskName};

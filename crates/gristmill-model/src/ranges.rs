@@ -87,6 +87,72 @@ impl RangeSet {
         true
     }
 
+    /// Adds the numbers of a range that lies behind all that are in the set.
+    pub fn push(&mut self, range: Range<u32>) {
+        if range.is_empty() {
+            return;
+        }
+        match self.0.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            last => {
+                assert!(
+                    last.is_none_or(|last| last.end < range.start),
+                    "ranges are pushed in order"
+                );
+                self.0.push(range);
+            }
+        }
+    }
+
+    /// Whether everything in `other` is in the set.
+    pub fn contains_all(&self, other: &Self) -> bool {
+        other.0.iter().all(|wanted| {
+            let at = self.0.partition_point(|range| range.end <= wanted.start);
+            self.0.get(at).is_some_and(|it| it.start <= wanted.start && wanted.end <= it.end)
+        })
+    }
+
+    /// What is in both sets.
+    pub fn common(&self, other: &Self) -> Self {
+        let mut common = Self::default();
+        for range in &other.0 {
+            let at = self.0.partition_point(|it| it.end <= range.start);
+            for it in self.0[at..].iter().take_while(|it| it.start < range.end) {
+                common.push(it.start.max(range.start)..it.end.min(range.end));
+            }
+        }
+        common
+    }
+
+    /// The smallest `count` numbers, or all if there are fewer.
+    pub fn smallest(&self, count: u32) -> Self {
+        let (mut some, mut left) = (Self::default(), count);
+        for range in &self.0 {
+            let taken = left.min(range.end - range.start);
+            some.push(range.start..range.start + taken);
+            left -= taken;
+            if left == 0 {
+                break;
+            }
+        }
+        some
+    }
+
+    /// Takes everything out that is in `other`.
+    pub fn subtract(&mut self, other: &Self) {
+        for gone in &other.0 {
+            let first = self.0.partition_point(|range| range.end <= gone.start);
+            let last = self.0.partition_point(|range| range.start < gone.end);
+            if first >= last {
+                continue;
+            }
+            let left = self.0[first].start..gone.start;
+            let right = gone.end..self.0[last - 1].end;
+            let kept = [left, right].into_iter().filter(|range| range.start < range.end);
+            self.0.splice(first..last, kept);
+        }
+    }
+
     /// Adds everything that is in `other`.
     pub fn extend(&mut self, other: &Self) {
         let mut all: Vec<_> = self.0.drain(..).chain(other.0.iter().cloned()).collect();
@@ -145,6 +211,31 @@ mod tests {
         );
         assert!(set.ranges().windows(2).all(|pair| pair[0].end < pair[1].start));
         assert!(set.ranges().iter().all(|range| range.start < range.end));
+    }
+
+    #[test]
+    fn whole_sets_are_taken_out_and_compared_like_ordinary_ones() {
+        let mut state = 7_u32;
+        let mut some = || {
+            let mut set = BTreeSet::new();
+            for _ in 0..30 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                set.insert((state >> 8) % 60);
+            }
+            set
+        };
+        for count in 0..500_u32 {
+            let (left, right) = (some(), some());
+            let as_ranges = |set: &BTreeSet<u32>| set.iter().copied().collect::<RangeSet>();
+            let (mut ranges, other) = (as_ranges(&left), as_ranges(&right));
+            assert_eq!(ranges.common(&other), as_ranges(&(&left & &right)));
+            assert_eq!(ranges.contains_all(&other), right.is_subset(&left));
+            assert!(ranges.contains_all(&ranges.common(&other)));
+            let few: BTreeSet<u32> = left.iter().copied().take(count as usize % 40).collect();
+            assert_eq!(ranges.smallest(count % 40), as_ranges(&few));
+            ranges.subtract(&other);
+            assert_eq!(ranges, as_ranges(&(&left - &right)));
+        }
     }
 
     #[test]

@@ -243,7 +243,8 @@ impl Turner {
             }
         }
         let proposals = plan(&turn.draft, turn.now, PLACEMENTS_MAX);
-        let more_to_place = proposals.len() >= PLACEMENTS_MAX;
+        let proposed: u32 = proposals.iter().map(|it| it.instances.len()).sum();
+        let more_to_place = proposed as usize >= PLACEMENTS_MAX;
         if !proposals.is_empty()
             && let Err(refusal) = self.take(&mut turn, &Input::Place(proposals))
         {

@@ -17,10 +17,12 @@ use crate::{
     task_numbers::{TaskKey, TaskNumbers},
 };
 use futures::{Stream, StreamExt};
-use gristmill_core::World;
-use gristmill_model::{Answer, Generation, Input, RunId, RunReport, WorkerId, input::Seen};
+use gristmill_core::{RunView, World};
+use gristmill_model::{
+    Answer, Generation, Input, RangeSet, RunId, RunReport, WorkerId, input::Seen,
+};
 use gristmill_wire::agent::{
-    Acknowledge, Cancel, FromAgent, FromAgentKind, Hello, ReadLog, Report, Retire, Run, ToAgent,
+    Acknowledge, Cancel, FromAgent, FromAgentKind, Hello, ReadLog, Report, Retire, Runs, ToAgent,
     ToAgentKind, Welcome,
 };
 use std::{
@@ -163,6 +165,7 @@ impl Sessions {
             generation,
             address: hello.address.clone(),
             holds: holds.iter().copied().collect(),
+            ahead: hello.ahead,
         };
         match self.put(called).await {
             Ok(Answer::Unwanted) => {
@@ -185,7 +188,10 @@ impl Sessions {
             worker,
             generation,
             outbox,
+            newest: None,
+            doubt: false,
             told: holds,
+            batches: hello.batches,
             tasks: TaskNumbers::default(),
             pending_logs: BTreeMap::new(),
             log_requests: 0,
@@ -263,6 +269,12 @@ struct Session<'a> {
     outbox: Outbox,
     /// What the agent holds, as far as it was told or said.
     told: BTreeSet<RunId>,
+    /// The newest run it was told of. What the world has beyond it is new to the agent.
+    newest: Option<RunId>,
+    /// Whether it may hold something else than it was told.
+    doubt: bool,
+    /// Whether it takes many runs in one message.
+    batches: bool,
     /// Numbers under which the agent knows tasks in this stream.
     tasks: TaskNumbers,
     pending_logs: BTreeMap<u64, oneshot::Sender<(Vec<u8>, bool)>>,
@@ -311,6 +323,13 @@ impl Session<'_> {
     async fn on_message(&mut self, kind: FromAgentKind) -> Option<()> {
         match kind {
             FromAgentKind::Reports(reports) => self.on_reports(reports.reports).await,
+            FromAgentKind::Finished(finished) => match finished.into_reports() {
+                Ok(reports) => self.pass_on(reports).await,
+                Err(error) => {
+                    warn!(worker = %self.worker, %error, "reports dropped");
+                    Some(())
+                }
+            },
             FromAgentKind::Log(log) => {
                 if let Some(reply) = self.pending_logs.remove(&log.request) {
                     let _ = reply.send((log.bytes, log.over)); // the reader may have gone
@@ -322,32 +341,49 @@ impl Session<'_> {
     }
 
     async fn on_reports(&mut self, reports: Vec<Report>) -> Option<()> {
-        let ended: Vec<u64> =
-            reports.iter().filter(|report| report.end.is_some()).map(|report| report.run).collect();
-        let understood =
-            reports.into_iter().filter_map(|report| match RunReport::try_from(report) {
-                Ok(report) => Some(report),
+        let mut understood = Vec::with_capacity(reports.len());
+        let mut dropped = Vec::new();
+        for report in reports {
+            let (run, over) = (report.run, report.end.is_some());
+            match RunReport::try_from(report) {
+                Ok(report) => understood.push(report),
                 Err(error) => {
                     warn!(worker = %self.worker, %error, "report dropped");
-                    None
+                    dropped.extend(over.then_some(run));
                 }
-            });
-        let input = Input::WorkerReported {
-            worker: self.worker,
-            generation: self.generation,
-            reports: understood.collect(),
+            }
+        }
+        self.doubt |= !dropped.is_empty();
+        self.forget(dropped).await?;
+        self.pass_on(understood).await
+    }
+
+    /// Hands reports to the mill; those of ends are acknowledged when they are durable.
+    async fn pass_on(&mut self, reports: Vec<RunReport>) -> Option<()> {
+        let over = |report: &RunReport| match report {
+            RunReport::Ended { run, .. } => Some(run.0),
+            RunReport::Started { .. } => None,
         };
+        let ended: Vec<u64> = reports.iter().filter_map(over).collect();
+        let (worker, generation) = (self.worker, self.generation);
+        let input = Input::WorkerReported { worker, generation, reports };
         if let Err(error) = self.sessions.put(input).await {
             debug!(worker = %self.worker, %error, "reports not taken; the agent keeps them");
             return None;
         }
-        for run in &ended {
+        self.forget(ended).await?;
+        self.align().await
+    }
+
+    /// The agent need not keep these results any longer.
+    async fn forget(&mut self, runs: Vec<u64>) -> Option<()> {
+        for run in &runs {
             self.told.remove(&RunId(*run));
         }
-        if !ended.is_empty() {
-            self.say(ToAgentKind::Acknowledge(Acknowledge { runs: ended })).await?;
+        if runs.is_empty() {
+            return Some(());
         }
-        self.align().await
+        self.say(ToAgentKind::Acknowledge(Acknowledge { runs })).await
     }
 
     /// The number under which the agent knows a task; it is told now if it does not. The inner
@@ -370,29 +406,63 @@ impl Session<'_> {
         Some(Some(number))
     }
 
-    /// Makes the agent hold exactly what the world says.
+    /// Makes the agent hold exactly what the world says. Runs are numbered in the order in which
+    /// they are placed, so what is new lies behind the newest that was told.
     async fn align(&mut self) -> Option<()> {
         let world = self.sessions.mill.published().world();
-        let wanted: BTreeSet<RunId> = world.runs_of(self.worker).map(|view| view.run).collect();
-        for view in world.runs_of(self.worker) {
-            if self.told.contains(&view.run) {
+        let mut batch = Batch::default();
+        for view in world.runs_after(self.worker, self.newest) {
+            self.newest = Some(view.run);
+            if !self.told.insert(view.run) {
                 continue;
             }
-            let key = (view.what.job, view.what.task.clone());
-            let Some(number) = self.number_of(&world, &key).await? else { continue };
-            let run = Run { run: view.run.0, task: number, instance: view.what.instance.0 };
-            self.say(ToAgentKind::Run(run)).await?;
-            self.told.insert(view.run);
+            if !batch.takes(&view) {
+                self.send(&world, std::mem::take(&mut batch)).await?;
+            }
+            batch.push(&view);
         }
-        let surplus: Vec<RunId> = self.told.difference(&wanted).copied().collect();
-        for run in surplus {
-            self.say(ToAgentKind::Cancel(Cancel { run: run.0 })).await?;
-            self.told.remove(&run);
+        self.send(&world, batch).await?;
+        // Everything wanted was told, so equal numbers are equal sets.
+        let wanted = world.worker(self.worker).map_or(0, |worker| worker.runs.len());
+        if std::mem::take(&mut self.doubt) || self.told.len() != wanted {
+            self.correct(&world).await?;
         }
         if world.worker(self.worker).is_none_or(|worker| worker.generation != self.generation) {
             self.say(ToAgentKind::Retire(Retire { reason: "the machine was released".into() }))
                 .await?;
             return None;
+        }
+        Some(())
+    }
+
+    /// The agent holds more than it should, or was not told of something old.
+    async fn correct(&mut self, world: &World) -> Option<()> {
+        let wanted: BTreeSet<RunId> = world.runs_of(self.worker).map(|view| view.run).collect();
+        let surplus: Vec<RunId> = self.told.difference(&wanted).copied().collect();
+        for run in surplus {
+            self.say(ToAgentKind::Cancel(Cancel { run: run.0 })).await?;
+            self.told.remove(&run);
+        }
+        for view in world.runs_of(self.worker) {
+            if self.told.insert(view.run) {
+                let mut batch = Batch::default();
+                batch.push(&view);
+                self.send(world, batch).await?;
+            }
+        }
+        Some(())
+    }
+
+    /// Tells the agent of runs of one task with consecutive numbers.
+    async fn send(&mut self, world: &World, batch: Batch) -> Option<()> {
+        let Some((first, key)) = batch.start else { return Some(()) };
+        let Some(task) = self.number_of(world, &key).await? else { return Some(()) };
+        let runs = Runs::new(first, task, &batch.instances);
+        if self.batches {
+            return self.say(ToAgentKind::Runs(runs)).await;
+        }
+        for run in runs.iter() {
+            self.say(ToAgentKind::Run(run)).await?;
         }
         Some(())
     }
@@ -410,5 +480,29 @@ impl Session<'_> {
             bytes_max: 256 * 1024,
         }))
         .await
+    }
+}
+
+/// Runs of one task with consecutive numbers and ascending instances, on their way to an agent.
+#[derive(Default)]
+struct Batch {
+    start: Option<(RunId, TaskKey)>,
+    instances: RangeSet,
+}
+
+impl Batch {
+    /// Whether this run continues the batch.
+    fn takes(&self, view: &RunView<'_>) -> bool {
+        let Some((first, (job, task))) = &self.start else { return true };
+        let next = first.0 + u64::from(self.instances.len());
+        let ascends =
+            self.instances.ranges().last().is_none_or(|it| it.end <= view.what.instance.0);
+        (view.run.0, view.what.job) == (next, *job) && view.what.task == *task && ascends
+    }
+
+    fn push(&mut self, view: &RunView<'_>) {
+        let (run, what) = (view.run, view.what);
+        self.start.get_or_insert_with(|| (run, (what.job, what.task.clone())));
+        self.instances.push(what.instance.0..what.instance.0 + 1);
     }
 }

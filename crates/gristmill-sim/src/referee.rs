@@ -62,6 +62,17 @@ impl Referee {
             Event::RunPlaced { run, job, task, instance, worker, .. } => {
                 self.placed(*run, (*job, task.clone(), *instance), *worker)
             }
+            Event::RunsPlaced { first, job, task, instances, worker, .. } => {
+                (first.0..).zip(instances.iter()).try_for_each(|(run, instance)| {
+                    let place = (*job, task.clone(), InstanceNo(instance));
+                    self.placed(RunId(run), place, *worker)
+                })
+            }
+            Event::RunsFinished { job, task, worker, runs, .. } => runs.iter().try_for_each(|it| {
+                let place = (*job, task.clone(), it.instance);
+                let outcome = RunOutcome::Exited { code: 0 };
+                self.run_ended(it.run, &place, *worker, &outcome, AfterRun::Finished)
+            }),
             Event::RunStarted { run, .. } => {
                 let open = self.open.contains_key(run);
                 open.then_some(()).ok_or(format!("run {run} started and is not open"))

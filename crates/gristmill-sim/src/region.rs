@@ -6,7 +6,7 @@
 use crate::Plant;
 use gristmill_core::{Decision, Entity, EntityKey, IdMint, Options, World};
 use gristmill_model::{
-    Event, Input, InstanceNo, JobId, Refusal, RunId, RunReport, TaskName, Timestamp,
+    Event, FinishedRun, Input, InstanceNo, JobId, Refusal, RunId, RunReport, TaskName, Timestamp,
     event::AfterRun,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +88,15 @@ impl Region {
             {
                 let (job, task, instance, run) = (*job, task.clone(), *instance, *run);
                 self.results.push(ResultRow { job, task, instance, run });
+            }
+            if let Event::RunsFinished { job, task, runs, .. } = event {
+                let row = |it: &FinishedRun| ResultRow {
+                    job: *job,
+                    task: task.clone(),
+                    instance: it.instance,
+                    run: it.run,
+                };
+                self.results.extend(runs.iter().map(row));
             }
         }
     }

@@ -92,6 +92,8 @@ struct Stage {
     /// An older world, for plans that come late.
     old_world: World,
     planning: bool,
+    /// What agents say they take beyond what they execute.
+    runs_ahead: u32,
     /// When each machine was last known to be connected.
     heard: BTreeMap<MachineId, Timestamp>,
     faults: bool,
@@ -133,6 +135,7 @@ impl Stage {
         let options = options(&mut chance);
         let region = Region::new(options, chance.seed(), setup.plant);
         let old_world = region.world.clone();
+        let runs_ahead = chance.below(5) as u32;
         let mut stage = Self {
             chance,
             now: Timestamp(1_700_000_000_000_000),
@@ -144,6 +147,7 @@ impl Stage {
             acknowledged: Vec::new(),
             old_world,
             planning: false,
+            runs_ahead,
             heard: BTreeMap::new(),
             faults: true,
             wishes: 0,

@@ -58,6 +58,9 @@ pub(crate) fn job_key(job: JobId) -> [u8; 16] {
 pub(crate) fn record(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<()> {
     match event {
         Event::RunEnded { .. } => insert(transaction, event),
+        Event::RunsFinished { .. } => {
+            event.finished_one_by_one().try_for_each(|one| insert(transaction, &one))
+        }
         Event::JobDeleted { job } => transaction
             .prepare_cached("INSERT OR IGNORE INTO deleted_job (job) VALUES (?1)")?
             .execute([job_key(*job)])

@@ -62,6 +62,8 @@ fn kind(event: &Event) -> &'static str {
         Event::JobPriorityChanged { .. } => "JobPriorityChanged",
         Event::TaskEnded { .. } => "TaskEnded",
         Event::RunPlaced { .. } => "RunPlaced",
+        Event::RunsPlaced { .. } => "RunsPlaced",
+        Event::RunsFinished { .. } => "RunsFinished",
         Event::RunStarted { .. } => "RunStarted",
         Event::RunEnded { .. } => "RunEnded",
         Event::ClusterCreated { .. } => "ClusterCreated",
@@ -81,7 +83,7 @@ fn kind(event: &Event) -> &'static str {
 #[test]
 fn the_golden_file_knows_every_kind_of_event_and_effect() {
     let kinds: BTreeSet<_> = every_event().iter().map(kind).collect();
-    assert_eq!(kinds.len(), 21, "{kinds:?}");
+    assert_eq!(kinds.len(), 23, "{kinds:?}");
     let effects: BTreeSet<_> = every_effect()
         .iter()
         .map(|effect| match effect {

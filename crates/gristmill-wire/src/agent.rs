@@ -9,9 +9,11 @@
 //! The messages are protobuf, written by hand as `prost` structs: an agent outlives the server
 //! that started it, so old agents must understand new servers. Tags are never used again.
 
+mod batches;
 mod convert;
 mod machine;
 
+pub use batches::FinishedLast;
 pub use convert::BadReport;
 pub use machine::{DataDiskConfig, MachineConfig, MachineMount};
 
@@ -70,7 +72,7 @@ fn one() -> u32 {
 #[derive(Clone, PartialEq, Message)]
 pub struct FromAgent {
     /// What it says.
-    #[prost(oneof = "FromAgentKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "FromAgentKind", tags = "1, 2, 3, 4, 5")]
     pub kind: Option<FromAgentKind>,
 }
 
@@ -89,6 +91,9 @@ pub enum FromAgentKind {
     /// The answer to [`ReadLog`].
     #[prost(message, tag = "4")]
     Log(LogBytes),
+    /// Many runs that ended well; the short form of [`Reports`].
+    #[prost(message, tag = "5")]
+    Finished(Finished),
 }
 
 /// Who the agent is and what it holds.
@@ -118,6 +123,13 @@ pub struct Hello {
     /// Why the machine could not be set up, for its owner; empty: it takes work.
     #[prost(string, tag = "8")]
     pub failure: String,
+    /// How many runs it takes beyond those it executes at once (`AgentConfig::slots`), to start one as
+    /// soon as another ends. It gets them only of tasks with short programs. 0: none.
+    #[prost(uint32, tag = "9")]
+    pub ahead: u32,
+    /// Whether it understands [`Runs`]; without it each run comes as a [`Run`].
+    #[prost(bool, tag = "10")]
+    pub batches: bool,
 }
 
 /// Nothing to say.
@@ -130,6 +142,21 @@ pub struct Reports {
     /// In the order in which they happened.
     #[prost(message, repeated, tag = "1")]
     pub reports: Vec<Report>,
+}
+
+/// Runs that ended with exit code 0 and with nothing more to say, in columns. Same meaning as a
+/// [`Report`] for each; any number of runs, of any tasks.
+#[derive(Clone, PartialEq, Message)]
+pub struct Finished {
+    /// Which runs: the first number, then the difference of each to the one before.
+    #[prost(sint64, repeated, tag = "1")]
+    pub runs: Vec<i64>,
+    /// When each program started, microseconds since 1970, in the same manner.
+    #[prost(sint64, repeated, tag = "2")]
+    pub started: Vec<i64>,
+    /// How long each took, microseconds.
+    #[prost(uint64, repeated, tag = "3")]
+    pub took: Vec<u64>,
 }
 
 /// What became of one run.
@@ -207,7 +234,7 @@ pub struct LogBytes {
 #[derive(Clone, PartialEq, Message)]
 pub struct ToAgent {
     /// What it says.
-    #[prost(oneof = "ToAgentKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "ToAgentKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: Option<ToAgentKind>,
 }
 
@@ -235,6 +262,9 @@ pub enum ToAgentKind {
     /// Bytes of a log are wanted.
     #[prost(message, tag = "7")]
     ReadLog(ReadLog),
+    /// These runs should be held. Only for agents that said `batches`.
+    #[prost(message, tag = "8")]
+    Runs(Runs),
 }
 
 /// The agent is wanted.
@@ -338,6 +368,20 @@ pub struct Run {
     /// Which instance.
     #[prost(uint32, tag = "3")]
     pub instance: u32,
+}
+
+/// Runs with consecutive numbers of one task that should be held: the same as a [`Run`] for each.
+#[derive(Clone, PartialEq, Message)]
+pub struct Runs {
+    /// The number of the first run.
+    #[prost(uint64, tag = "1")]
+    pub first: u64,
+    /// Of which [`Task`].
+    #[prost(uint32, tag = "2")]
+    pub task: u32,
+    /// Their instances, ascending, as ranges: first number and how many, one after the other.
+    #[prost(uint32, repeated, tag = "3")]
+    pub instances: Vec<u32>,
 }
 
 /// This run should not be held any more.

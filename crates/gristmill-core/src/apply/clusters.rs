@@ -175,6 +175,7 @@ impl World {
             again_at: None,
             made_as: None,
             set_up_max,
+            ahead: 0,
             runs: OrdMap::new(),
         });
         let worker = Arc::clone(self.worker_of(id));
@@ -200,8 +201,9 @@ impl World {
         }
     }
 
-    pub(super) fn worker_runs(&mut self, id: WorkerId, address: &str, at: Timestamp) {
+    pub(super) fn worker_runs(&mut self, id: WorkerId, address: &str, ahead: u32, at: Timestamp) {
         self.change_worker(id, |worker| {
+            worker.ahead = ahead;
             worker.state = WorkerState::Running;
             worker.address = address.to_owned();
             worker.hint.clear();

@@ -9,11 +9,12 @@
 use super::Draft;
 use crate::{
     cluster::{Assigned, Worker},
-    job::Attempts,
+    job::{Attempts, Task},
 };
 use gristmill_model::{
-    Answer, Cause, Event, Generation, InstanceState, JobId, RunId, RunOutcome, RunReport,
-    TaskState, Timestamp, WorkerId, WorkerState, event::AfterRun, input::Proposal,
+    Answer, Cause, Event, FinishedRun, Generation, InstanceState, JobId, RangeSet, RunId,
+    RunOutcome, RunReport, TaskState, Timestamp, WorkerId, WorkerState, event::AfterRun,
+    input::Proposal,
 };
 use std::sync::Arc;
 
@@ -28,26 +29,29 @@ pub(super) struct RunEnd {
 impl Draft<'_> {
     pub(super) fn place(&mut self, proposals: &[Proposal]) -> Answer {
         for proposal in proposals {
-            if let Some(generation) = self.may_place(proposal) {
-                let Proposal { job, task, instance, worker } = proposal.clone();
-                let (run, at) = (self.world.next_run, self.now);
-                self.emit(Event::RunPlaced { run, job, task, instance, worker, generation, at });
+            if let Some((instances, generation)) = self.may_place(proposal) {
+                let Proposal { job, task, worker, .. } = proposal.clone();
+                let (first, at) = (self.world.next_run, self.now);
+                let placed =
+                    Event::RunsPlaced { first, job, task, instances, worker, generation, at };
+                self.emit(placed);
             }
         }
         Answer::Done
     }
 
-    /// Whether a proposal still holds, and for which generation of the machine.
-    fn may_place(&self, proposal: &Proposal) -> Option<Generation> {
+    /// What of a proposal still holds, and for which generation of the machine.
+    fn may_place(&self, proposal: &Proposal) -> Option<(RangeSet, Generation)> {
         let worker = self.world.workers.get(&proposal.worker)?;
-        let room = worker.used() < self.world.options.slots_per_worker;
         let job = self.world.jobs.get(&proposal.job)?;
         let task = job.tasks.get(&proposal.task)?;
+        let most = self.world.options.room_for(task.pace, worker.ahead);
+        let room = most.saturating_sub(worker.used());
         let open = !task.state.is_final() && task.blocked_by == 0;
         let here = job.cluster_of(&proposal.task) == Some(worker.cluster);
-        let waits = task.waiting.contains(proposal.instance.0);
-        (worker.state == WorkerState::Running && room && open && here && waits)
-            .then_some(worker.generation)
+        let waiting = task.waiting.common(&proposal.instances).smallest(room);
+        (worker.state == WorkerState::Running && open && here && !waiting.is_empty())
+            .then_some((waiting, worker.generation))
     }
 
     pub(super) fn on_reports(
@@ -59,10 +63,14 @@ impl Draft<'_> {
         if self.wanted(worker, generation).is_none() {
             return Answer::Unwanted;
         }
-        for report in reports {
+        let mut rest = reports;
+        while let Some(report) = rest.first() {
+            let finished = self.finished_at_the_front(worker, rest);
+            rest = &rest[finished.len().max(1)..];
             // A report may end its job and with it the machine; the rest is dropped then,
             // because the machine holds no run any longer.
             match report {
+                _ if !finished.is_empty() => self.on_finished(worker, finished),
                 RunReport::Started { run, .. } => self.on_started(worker, *run),
                 RunReport::Ended { run, started, ended, outcome, detail } => {
                     let (outcome, detail) = (outcome.clone(), detail.clone());
@@ -72,6 +80,44 @@ impl Draft<'_> {
             }
         }
         Answer::Done
+    }
+
+    /// How many reports from the first on can be one event: current runs of one task in ascending
+    /// order that ended with 0 at the first try, with nothing more to say.
+    fn finished_at_the_front(&self, worker: WorkerId, reports: &[RunReport]) -> Vec<FinishedRun> {
+        let mut finished: Vec<FinishedRun> = Vec::new();
+        let Some(machine) = self.world.workers.get(&worker) else { return finished };
+        let mut shared: Option<(&Assigned, &Task)> = None;
+        for report in reports {
+            let Some((run, started, ended)) = plain_success(report) else { break };
+            let Some(what) = machine.runs.get(&run) else { break };
+            let (first, task) = *shared.get_or_insert_with(|| {
+                (what, self.world.job_of(what.job).tasks[&what.task].as_ref())
+            });
+            let same = (what.job, &what.task) == (first.job, &first.task);
+            let ascending = finished.last().is_none_or(|last| last.run < run);
+            let first_try = task.attempts(what.instance) == Attempts::default();
+            if !(same && ascending && first_try) {
+                break;
+            }
+            let state = task.live.get(&what.instance.0).expect("a current run is live");
+            let (started, ended) = plausible(started, ended, began(state), self.now);
+            finished.push(FinishedRun { run, instance: what.instance, started, ended });
+        }
+        finished
+    }
+
+    fn on_finished(&mut self, worker: WorkerId, runs: Vec<FinishedRun>) {
+        let machine = self.world.worker_of(worker);
+        let address = machine.address.clone();
+        let Assigned { job, task, instance } = machine.runs[&runs[0].run].clone();
+        if self.world.job_of(job).tasks[&task].state == TaskState::Waiting {
+            // The report that it started is not sent for short runs, or was overtaken.
+            self.on_started(worker, runs[0].run);
+        }
+        self.emit(Event::RunsFinished { job, task: task.clone(), worker, address, runs });
+        let outcome = RunOutcome::Exited { code: 0 };
+        self.after_instance(job, &task, instance, AfterRun::Finished, &outcome);
     }
 
     /// What the machine is to run under this id, while the run is current.
@@ -120,7 +166,9 @@ impl Draft<'_> {
         let attempts = job.tasks[&task].attempts(instance);
         let after = decided
             .unwrap_or_else(|| self.verdict(&end.outcome, attempts, retry_count_max(job, &task)));
-        let (started, ended) = plausible(&end, began(&state), self.now);
+        let (begun, latest) = (began(&state), self.now);
+        let started = end.started.map(|it| plausible(it, end.ended, begun, latest).0);
+        let (_, ended) = plausible(end.ended, end.ended, begun, latest);
         self.emit(Event::RunEnded {
             run,
             job: id,
@@ -221,8 +269,23 @@ fn began(state: &InstanceState) -> Timestamp {
 }
 
 /// Start and end within what the server knows: not before `began`, not after `now`.
-fn plausible(end: &RunEnd, began: Timestamp, now: Timestamp) -> (Option<Timestamp>, Timestamp) {
-    let latest = now.max(began);
-    let ended = end.ended.clamp(began, latest);
-    (end.started.map(|started| started.clamp(began, ended)), ended)
+fn plausible(
+    started: Timestamp,
+    ended: Timestamp,
+    began: Timestamp,
+    now: Timestamp,
+) -> (Timestamp, Timestamp) {
+    let ended = ended.clamp(began, now.max(began));
+    (started.clamp(began, ended), ended)
+}
+
+/// A run that ended with 0 and says nothing more: which, when it started and when it ended.
+fn plain_success(report: &RunReport) -> Option<(RunId, Timestamp, Timestamp)> {
+    match report {
+        RunReport::Ended { run, started: Some(started), ended, outcome, detail } => {
+            let plain = *outcome == RunOutcome::Exited { code: 0 } && detail.is_empty();
+            plain.then_some((*run, *started, *ended))
+        }
+        _ => None,
+    }
 }

@@ -20,12 +20,14 @@ impl Draft<'_> {
         id: WorkerId,
         generation: Generation,
         address: &str,
-        holds: &[RunId],
+        (holds, ahead): (&[RunId], u32),
     ) -> Answer {
         let Some(worker) = self.wanted(id, generation) else { return Answer::Unwanted };
-        if worker.state != WorkerState::Running || worker.address != address {
+        let ahead = ahead.min(self.world.options.runs_ahead_max);
+        let known = worker.address == address && worker.ahead == ahead;
+        if worker.state != WorkerState::Running || !known {
             let (address, at) = (address.to_owned(), self.now);
-            self.emit(Event::WorkerRunning { worker: id, generation, address, at });
+            self.emit(Event::WorkerRunning { worker: id, generation, address, ahead, at });
         }
         self.put_forgotten_back(id, holds);
         // What was put back may have failed its job and with it this machine's cluster.

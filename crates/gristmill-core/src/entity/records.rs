@@ -44,6 +44,8 @@ pub struct TaskRecord {
     auto_cluster: Option<ClusterId>,
     #[serde(default)]
     machines_short: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pace: Option<u32>,
     #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
     waiting: RangeSet,
     #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
@@ -92,12 +94,18 @@ pub struct WorkerRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     made_as: Option<Arc<MachineShape>>,
     /// Since 0.2.0.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_no_time")]
     set_up_max: Seconds,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    ahead: u32,
 }
 
-fn is_zero(seconds: &Seconds) -> bool {
+fn is_no_time(seconds: &Seconds) -> bool {
     seconds.0 == 0
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl JobRecord {
@@ -177,6 +185,7 @@ impl TaskRecord {
             ended: task.ended,
             auto_cluster: task.auto_cluster,
             machines_short: task.machines_short,
+            pace: task.pace,
             waiting: task.waiting.clone(),
             finished: task.finished.clone(),
             failed: task.failed.clone(),
@@ -195,6 +204,7 @@ impl TaskRecord {
             blocked_by: 0,
             auto_cluster: self.auto_cluster,
             machines_short: self.machines_short,
+            pace: self.pace,
             waiting: self.waiting,
             finished: self.finished,
             failed: self.failed,
@@ -262,6 +272,7 @@ impl WorkerRecord {
             again_at: worker.again_at,
             made_as: worker.made_as.clone(),
             set_up_max: worker.set_up_max,
+            ahead: worker.ahead,
         }
     }
 
@@ -281,6 +292,7 @@ impl WorkerRecord {
             again_at: self.again_at,
             made_as: self.made_as,
             set_up_max: self.set_up_max,
+            ahead: self.ahead,
             runs: OrdMap::new(),
         }
     }

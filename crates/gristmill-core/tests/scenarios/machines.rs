@@ -190,7 +190,7 @@ fn losing_a_machine_can_fail_a_job_whose_other_runs_are_on_it() {
 }
 
 #[test]
-fn work_spreads_over_the_emptiest_machines() {
+fn work_spreads_over_the_emptiest_machines_in_neighbours() {
     check(
         "options slots 2
          cluster C w*2
@@ -198,7 +198,7 @@ fn work_spreads_over_the_emptiest_machines() {
          call
          place
          show J",
-        "J Waiting; a Waiting: given to c-w-1 given to c-w-2 given to c-w-1",
+        "J Waiting; a Waiting: given to c-w-1 given to c-w-1 given to c-w-2",
     );
 }
 

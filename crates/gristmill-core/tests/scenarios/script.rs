@@ -173,9 +173,11 @@ impl Stage {
 
     fn note_runs(&mut self, decision: &Decision) {
         for event in &decision.events {
-            if let Event::RunPlaced { run, job, task, instance, worker, .. } = event {
-                let runs = self.last_run.entry((*job, task.clone(), *instance)).or_default();
-                runs.push((*run, *worker));
+            if let Event::RunsPlaced { first, job, task, instances, worker, .. } = event {
+                for (run, instance) in (first.0..).zip(instances.iter()) {
+                    let key = (*job, task.clone(), InstanceNo(instance));
+                    self.last_run.entry(key).or_default().push((RunId(run), *worker));
+                }
             }
             if let Event::WorkerWanted { worker, host_name, .. } = event {
                 self.hosts.insert(*worker, host_name.clone());
@@ -360,7 +362,7 @@ impl Stage {
             holds.clear();
         }
         let address = format!("at-{host}");
-        let input = Input::WorkerCalled { worker, generation, address, holds };
+        let input = Input::WorkerCalled { worker, generation, address, holds, ahead: 0 };
         if self.input(input) == Some(Answer::Unwanted) {
             self.say(&format!("{host} is unwanted"));
         }
@@ -449,7 +451,7 @@ impl Stage {
             "silent" => Input::WorkerSilent { worker, generation },
             "call" => {
                 let (address, holds) = (String::new(), Vec::new());
-                Input::WorkerCalled { worker, generation, address, holds }
+                Input::WorkerCalled { worker, generation, address, holds, ahead: 0 }
             }
             "unfit" => {
                 let seen = Seen::Failed { reason: words.to_owned() };

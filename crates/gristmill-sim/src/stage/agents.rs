@@ -14,7 +14,8 @@ impl Stage {
         let (worker, generation) = id;
         let (holds, reports) = (machine.holds(), machine.unacknowledged());
         let address = format!("10.0.0.{}", generation.0);
-        self.send_up(id, Input::WorkerCalled { worker, generation, address, holds });
+        let ahead = self.runs_ahead;
+        self.send_up(id, Input::WorkerCalled { worker, generation, address, holds, ahead });
         if !reports.is_empty() {
             self.send_up(id, Input::WorkerReported { worker, generation, reports });
         }
@@ -70,7 +71,14 @@ impl Stage {
     /// Sends a report, sometimes twice, sometimes the copy long after.
     pub(super) fn report(&mut self, id: MachineId, report: RunReport) {
         let (worker, generation) = id;
-        let input = Input::WorkerReported { worker, generation, reports: vec![report] };
+        let mut reports = vec![report];
+        if self.chance.one_in(3)
+            && let Some(machine) = self.provider.machines.get(&id)
+        {
+            // Several in one message, some of them again.
+            reports = machine.unacknowledged().into_iter().chain(reports).collect();
+        }
+        let input = Input::WorkerReported { worker, generation, reports };
         if self.provider.machines.get(&id).is_some_and(|machine| machine.connected) {
             self.send_up(id, input.clone());
         }

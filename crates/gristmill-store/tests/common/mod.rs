@@ -2,9 +2,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use gristmill_model::{
-    AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Effect, Event, Generation,
-    GroupChange, InstanceNo, JobId, JobSpec, JobState, RunId, RunOutcome, TaskName, Timestamp,
-    WorkerId,
+    AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Effect, Event, FinishedRun,
+    Generation, GroupChange, InstanceNo, JobId, JobSpec, JobState, RunId, RunOutcome, TaskName,
+    Timestamp, WorkerId,
     catalogue::InstanceTypeName,
     change::NewMounts,
     event::{AfterRun, EnsureWorker, Purpose, TokenUse},
@@ -209,6 +209,29 @@ fn run_events() -> Vec<Event> {
             at,
         },
         Event::RunStarted { run, job, task: task.clone(), instance, at },
+        Event::RunsPlaced {
+            first: RunId(4),
+            job,
+            task: task.clone(),
+            instances: [3, 4, 7].into_iter().collect(),
+            worker,
+            generation: Generation(1),
+            at,
+        },
+        Event::RunsFinished {
+            job,
+            task: task.clone(),
+            worker,
+            address: "10.0.0.7".into(),
+            runs: [4, 6]
+                .map(|run| FinishedRun {
+                    run: RunId(run),
+                    instance: InstanceNo(run as u32 - 1),
+                    started: at,
+                    ended: Timestamp(at.0 + 1_500),
+                })
+                .into(),
+        },
     ];
     let fates = [
         AfterRun::Finished,
@@ -287,7 +310,8 @@ fn worker_events() -> Vec<Event> {
             again_at: at,
             failed: None,
         },
-        Event::WorkerRunning { worker, generation, address: "10.0.0.7".into(), at },
+        Event::WorkerRunning { worker, generation, address: "10.0.0.7".into(), ahead: 0, at },
+        Event::WorkerRunning { worker, generation, address: "10.0.0.7".into(), ahead: 8, at },
         Event::WorkerDeleting { worker, reason: "idle".into(), at },
         Event::WorkerGone { worker, at },
     ]
