@@ -1,12 +1,12 @@
 //! Watches a job until it ends: a live table on a terminal, changes line by line elsewhere.
 //!
-//! [`Watch::run`] polls the job and its tasks. What is drawn is a pure function of what was seen
-//! ([`table_of`], [`changes`]), so the tests need no terminal.
+//! [`Watch::run`] follows the job's events, or polls where the service has none. What is drawn is a
+//! pure function of what was seen ([`table_of`], [`changes`]), so the tests need no terminal.
 //!
 //! Invariant: every task's last state is printed, also when it changed between two looks.
 
 use crate::{
-    client::{Client, ClientError, Job, Task},
+    client::{Client, ClientError, Job, JobEvent, JobEvents, Task},
     dag,
     environment::Environment,
     moment,
@@ -46,15 +46,62 @@ impl<'a> Watch<'a> {
         Self { client, env, job }
     }
 
-    /// Looks until the job has ended, and returns how it ended.
+    /// Watches until the job has ended, and returns how it ended.
     pub async fn run(&self, out: &mut Output) -> Result<Seen, ClientError> {
         let mut screen = Screen::new(out.live);
         let mut before = Seen::default();
+        let order = self.order().await?;
+        while let Ok(events) = self.client.follow_job(self.job).await {
+            if self.follow(events, &order, &mut before, &mut screen, out).await {
+                return Ok(before);
+            }
+        }
+        self.poll(&order, before, &mut screen, out).await
+    }
+
+    /// Takes events until the end of the job, or until the stream breaks: then it is `false`.
+    async fn follow(
+        &self,
+        mut events: JobEvents,
+        order: &[String],
+        before: &mut Seen,
+        screen: &mut Screen,
+        out: &mut Output,
+    ) -> bool {
+        let places: BTreeMap<&str, usize> =
+            order.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+        let mut tasks: BTreeMap<usize, Task> = BTreeMap::new();
+        while let Some(event) = events.next().await {
+            match event {
+                JobEvent::Task(task) => {
+                    let place = places.get(task.task_name.as_str());
+                    tasks.insert(place.copied().unwrap_or(order.len()), task);
+                }
+                JobEvent::Job(job) => {
+                    let seen = Seen { job, tasks: tasks.values().cloned().collect() };
+                    screen.show(&seen, &changes(before, &seen), out);
+                    *before = seen;
+                }
+                JobEvent::End => {
+                    screen.close();
+                    return before.job.has_ended();
+                }
+            }
+        }
+        false
+    }
+
+    async fn poll(
+        &self,
+        order: &[String],
+        mut before: Seen,
+        screen: &mut Screen,
+        out: &mut Output,
+    ) -> Result<Seen, ClientError> {
         let mut pause = PAUSE_FIRST;
         let mut lost = 0;
-        let order = self.order().await?;
         loop {
-            let seen = match self.look(&order).await {
+            let seen = match self.look(order).await {
                 Err(error) if error.is_transient() && lost < LOOKS_LOST_MAX => {
                     lost += 1;
                     tokio::time::sleep(PAUSE_MAX).await;

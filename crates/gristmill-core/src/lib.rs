@@ -19,6 +19,7 @@
 //! must always hold.
 
 mod apply;
+mod changes;
 mod check;
 pub mod cluster;
 mod decide;
@@ -32,6 +33,7 @@ mod read;
 mod why;
 mod world;
 
+pub use changes::Entered;
 pub use cluster::{Assigned, Cluster, Group, LogLine, MachineShape, Metrics, Worker};
 pub use decide::{Decision, decide};
 pub use entity::{Entity, EntityKey, RestoreError};

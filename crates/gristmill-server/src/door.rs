@@ -29,6 +29,7 @@ use gristmill_wire::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use serde::Serialize;
 use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
 use tracing::{Instrument, error, info_span};
 
 /// What the handlers work with.
@@ -49,6 +50,10 @@ pub struct Door {
     pub config: RegionConfig,
     /// What time it is.
     pub clock: Clock,
+    /// Open streams of events.
+    pub followers: Arc<Semaphore>,
+    /// Whether the region is about to stop: open streams end then.
+    pub halting: watch::Receiver<bool>,
     /// Bodies of requests under way.
     pub bodies: Bodies,
     /// Callers that wait for the end of a job.
@@ -75,6 +80,8 @@ pub enum Reply {
     Json(StatusCode, Vec<u8>),
     /// A status without a body.
     Empty(StatusCode),
+    /// Server-sent events, for as long as they come.
+    Events(Body),
     /// Bytes of a log, with headers of ours.
     Bytes(Vec<u8>, Vec<(&'static str, String)>),
 }
@@ -155,9 +162,14 @@ fn outcome(reply: &Result<Reply, ApiError>) -> &'static str {
 
 fn dress(reply: Result<Reply, ApiError>, request_id: &str, region: &str) -> Response<Body> {
     let (status, body, extra) = match reply {
-        Ok(Reply::Json(status, body)) => (status, body, vec![]),
-        Ok(Reply::Empty(status)) => (status, Vec::new(), vec![]),
-        Ok(Reply::Bytes(bytes, headers)) => (StatusCode::OK, bytes, headers),
+        Ok(Reply::Json(status, body)) => (status, body.into(), vec![]),
+        Ok(Reply::Empty(status)) => (status, Body::empty(), vec![]),
+        Ok(Reply::Events(events)) => {
+            let headers = [("content-type", "text/event-stream"), ("cache-control", "no-store")];
+            let headers = headers.map(|(name, value)| (name, value.to_owned()));
+            (StatusCode::OK, events, headers.into())
+        }
+        Ok(Reply::Bytes(bytes, headers)) => (StatusCode::OK, bytes.into(), headers),
         Err(error) => {
             if error.status() >= 500 {
                 error!(request_id, code = ?error.code, message = error.message, "a request failed");
@@ -165,10 +177,10 @@ fn dress(reply: Result<Reply, ApiError>, request_id: &str, region: &str) -> Resp
             let status =
                 StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let body = serde_json::to_vec(&error.body(request_id, region)).unwrap_or_default();
-            (status, body, vec![])
+            (status, body.into(), vec![])
         }
     };
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers

@@ -14,7 +14,7 @@ use crate::{
     door::Door,
     doorkeeper::Doorkeeper,
     front::{self, ByHost, Service},
-    handlers::Waiters,
+    handlers::{FOLLOWERS_MAX, Waiters},
     hands::Hands,
     keys::{AccountKey, KeyRing},
     launch::Launch,
@@ -34,7 +34,7 @@ use gristmill_wire::agent::CONNECT_PATH;
 use http::Request;
 use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 use tracing::{info, warn};
@@ -171,6 +171,7 @@ impl Region {
         };
         let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone());
         let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone());
+        let (halt, halting) = watch::channel(false);
         let door = Arc::new(Door {
             mill: mill.clone(),
             registrar: Registrar::new(registry),
@@ -180,10 +181,11 @@ impl Region {
             catalogue,
             config: config.clone(),
             clock: clock.clone(),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            halting: halting.clone(),
             bodies: Bodies::default(),
             waiters: Waiters::new(config.sync.clone()),
         });
-        let (halt, halting) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(hands.clone().work(standing, effects, halting.clone()));

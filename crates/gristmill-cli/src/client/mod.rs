@@ -8,10 +8,12 @@
 //! Start at [`Client::new`]. Errors: [`ClientError`].
 
 mod error;
+mod events;
 mod log;
 mod shapes;
 
 pub use error::{ClientError, Doing};
+pub use events::{JobEvent, JobEvents};
 pub use gristmill_wire::acs::Credentials;
 pub use log::{LogChunk, Stream};
 pub use shapes::{
@@ -368,7 +370,10 @@ impl Client {
         };
         let method = call.method.parse().expect("the methods are constants");
         let url = format!("{}{target}", self.endpoints.batchcompute_url);
-        let mut request = self.http.request(method, url).timeout(ANSWER_TIMEOUT);
+        let mut request = self.http.request(method, url);
+        if !call.endless {
+            request = request.timeout(ANSWER_TIMEOUT);
+        }
         for (name, value) in signed_headers(&self.credentials, parts, (self.clock)()) {
             request = request.header(name, value);
         }
@@ -418,11 +423,13 @@ struct Call {
     query: Vec<(String, String)>,
     body: Option<Vec<u8>>,
     repeatable: bool,
+    /// The answer goes on for as long as there is something to tell.
+    endless: bool,
 }
 
 impl Call {
     fn new(method: &'static str, path: String) -> Self {
-        Self { method, path, query: Vec::new(), body: None, repeatable: false }
+        Self { method, path, query: Vec::new(), body: None, repeatable: false, endless: false }
     }
 
     fn to(method: &'static str, segments: &[&str]) -> Self {
@@ -449,6 +456,11 @@ impl Call {
 
     fn repeatable(mut self) -> Self {
         self.repeatable = true;
+        self
+    }
+
+    fn endless(mut self) -> Self {
+        self.endless = true;
         self
     }
 

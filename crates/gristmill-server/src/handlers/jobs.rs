@@ -69,7 +69,8 @@ pub fn get(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
     Ok(Reply::ok(&job_body(&world, find(&world, call.account, id)?)))
 }
 
-fn job_body(world: &World, job: &Job) -> bodies::Job {
+/// A job as the API shows it.
+pub fn job_body(world: &World, job: &Job) -> bodies::Job {
     let waits = !job.state.is_final() && job.message.is_empty();
     bodies::Job {
         r#type: if job.spec.app.is_some() { "App" } else { "DAG" }.to_owned(),
@@ -182,7 +183,8 @@ pub fn get_task(door: &Door, call: &Call, id: &str, name: &str) -> Result<Reply,
     Ok(Reply::ok(&task_body(&name, task)))
 }
 
-fn task_body(name: &TaskName, task: &Task) -> bodies::Task {
+/// A task as the API shows it.
+pub fn task_body(name: &TaskName, task: &Task) -> bodies::Task {
     bodies::Task {
         state: task.state.name().to_owned(),
         start_time: WireTime(task.started),

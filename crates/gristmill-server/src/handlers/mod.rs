@@ -2,6 +2,7 @@
 
 mod apps;
 mod clusters;
+mod events;
 mod images;
 mod instances;
 mod jobs;
@@ -11,6 +12,8 @@ mod supported;
 mod sync_jobs;
 
 pub use sync_jobs::Waiters;
+
+pub use events::FOLLOWERS_MAX;
 
 use crate::door::{Call, Door, Reply};
 use gristmill_wire::{
@@ -28,6 +31,9 @@ pub async fn dispatch(door: &Door, call: Call) -> Result<Reply, ApiError> {
     }
     if let Some(job) = jobs::why_path(&call.method, path) {
         return jobs::why(door, &call, job);
+    }
+    if let Some(job) = events::job_of(&call.method, path) {
+        return events::follow(door, &call, job);
     }
     let operation = route(&call.method, path, &query)?;
     let done = StatusCode::from_u16(operation.success_status()).unwrap_or(StatusCode::OK);
