@@ -34,6 +34,7 @@ use machine::Machine;
 use std::{path::Path, process::ExitCode, sync::Arc};
 use tracing::{error, info};
 
+pub use dial::{Dialled, dial};
 pub use inputs::mounter;
 pub use oss::{Opening, remote_store};
 

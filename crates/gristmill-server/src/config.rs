@@ -119,6 +119,9 @@ pub struct LocalConfig {
     pub workers_max: u32,
     /// How many instances a machine runs at a time.
     pub slots: u32,
+    /// Started as `PROGRAM agent --config FILE` for each machine instead of this program: for
+    /// measurements and tests. Since 0.2.0.
+    pub agent: Option<PathBuf>,
     /// First host user of sandboxes when the server is root; each machine takes one.
     pub sandbox_uid_first: u32,
     /// Whether a program's memory and processors are limited to what its machine's type says.
@@ -127,7 +130,13 @@ pub struct LocalConfig {
 
 impl Default for LocalConfig {
     fn default() -> Self {
-        Self { workers_max: 0, slots: 1, sandbox_uid_first: 1_870_000_000, limit_usage: true }
+        Self {
+            workers_max: 0,
+            slots: 1,
+            agent: None,
+            sandbox_uid_first: 1_870_000_000,
+            limit_usage: true,
+        }
     }
 }
 

@@ -28,7 +28,11 @@ const BATCH_MAX: usize = 1_024;
 /// How many placements one turn may make.
 const PLACEMENTS_MAX: usize = 4_096;
 /// How many events the journal holds before a checkpoint is taken.
-const JOURNAL_EVENTS_MAX: usize = 50_000;
+const JOURNAL_EVENTS_MAX: usize = 20_000;
+/// How many entities may have changed before: writing them holds the mill up.
+const DIRTY_MAX: usize = 2_000;
+/// How many attempts may have ended before: they are in memory until then.
+const ATTEMPTS_MAX: usize = 65_536;
 /// How many rows of deleted jobs one turn removes.
 const PURGE_ROWS_MAX: usize = 2_000;
 
@@ -316,7 +320,10 @@ impl Turner {
     }
 
     fn keep_house(&mut self) {
-        if self.events_since_checkpoint >= JOURNAL_EVENTS_MAX {
+        let due = self.events_since_checkpoint >= JOURNAL_EVENTS_MAX
+            || self.dirty.len() >= DIRTY_MAX
+            || self.store.attempts_since_checkpoint() >= ATTEMPTS_MAX;
+        if due {
             self.checkpoint();
         }
         if !self.purge {

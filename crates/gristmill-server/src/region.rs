@@ -160,7 +160,7 @@ impl Region {
         let sessions = Sessions::new(mill.clone(), keys.clone(), briefing.clone(), beat);
         let sessions = Arc::new(sessions);
         let launch = Launch {
-            program,
+            program: config.local.agent.clone().unwrap_or(program),
             server: format!("http://{api}"),
             masked: vec![config.data_dir.clone()],
             config: config.clone(),

@@ -1,14 +1,15 @@
-//! Attempts that ended: one row each, written once from `Event::RunEnded`.
+//! Attempts that ended, as `Event::RunEnded` and `Event::RunsFinished` tell of them.
 //!
-//! The event carries everything, so filling the row asks nobody. Texts a program or a mount can
-//! make long are cut here at [`TEXT_BYTES_MAX`]; the journal keeps them whole until it is cut.
-//! The words in the columns are the store's own and stay for ever: they are listed in the tables
-//! below, not derived from the names of variants.
+//! The event carries everything, so an attempt is made without asking anybody. Texts a program or a
+//! mount can make long are cut here at [`TEXT_BYTES_MAX`]; the journal keeps them whole until it is
+//! cut. Release 0.1.0 wrote a row for each attempt, which is still read here; its words in the
+//! columns are listed in the tables below. Now they are in `segment` and `tail`.
 
 use gristmill_model::{
     Cause, Event, InstanceNo, JobId, RunId, RunOutcome, Timestamp, WorkerId, event::AfterRun,
 };
 use rusqlite::{Row, Transaction};
+use std::ops::Range;
 
 /// The longest detail or message that is kept of one attempt, in bytes.
 pub const TEXT_BYTES_MAX: usize = 4096;
@@ -42,73 +43,78 @@ pub struct Attempt {
 pub(crate) const COLUMNS: &str = "instance, run, worker, address, retries, outcome, number, cause, message, detail, started, \
      ended, became";
 
-const INSERT: &str = "INSERT INTO attempt
-    (job, task, instance, run, worker, address, retries, outcome, number, cause, message, detail,
-     started, ended, became)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-    ON CONFLICT DO NOTHING";
-
 /// Ids are kept as big-endian bytes: their order is the order of the numbers.
 pub(crate) fn job_key(job: JobId) -> [u8; 16] {
     job.0.to_be_bytes()
 }
 
-/// Keeps what an event adds to the read tables; most add nothing. A run that ended before keeps
-/// its first record.
+/// Notes that a job is gone; its attempts are removed later.
 pub(crate) fn record(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<()> {
-    match event {
-        Event::RunEnded { .. } => insert(transaction, event),
-        Event::RunsFinished { .. } => {
-            event.finished_one_by_one().try_for_each(|one| insert(transaction, &one))
+    let Event::JobDeleted { job } = event else { return Ok(()) };
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO deleted_job (job) VALUES (?1)")?
+        .execute([job_key(*job)])
+        .map(drop)
+}
+
+impl Attempt {
+    /// The attempts that an event ended, those of instances in a range.
+    pub(crate) fn each_of(event: &Event, wanted: &Range<u32>, found: &mut impl FnMut(Self)) {
+        match event {
+            Event::RunsFinished { worker, address, runs, .. } => {
+                for one in runs.iter().filter(|one| wanted.contains(&one.instance.0)) {
+                    found(Self {
+                        instance: one.instance,
+                        run: one.run,
+                        worker: *worker,
+                        address: address.clone(),
+                        retries: 0,
+                        outcome: RunOutcome::Exited { code: 0 },
+                        detail: String::new(),
+                        started: Some(one.started),
+                        ended: one.ended,
+                        after: AfterRun::Finished,
+                    });
+                }
+            }
+            Event::RunEnded { instance, .. } if !wanted.contains(&instance.0) => {}
+            Event::RunEnded {
+                run,
+                instance,
+                worker,
+                address,
+                retries,
+                outcome,
+                detail,
+                started,
+                ended,
+                after,
+                ..
+            } => found(Self {
+                instance: *instance,
+                run: *run,
+                worker: *worker,
+                address: address.clone(),
+                retries: *retries,
+                outcome: bounded_outcome(outcome.clone()),
+                detail: bounded(detail).to_owned(),
+                started: *started,
+                ended: *ended,
+                after: *after,
+            }),
+            _ => {}
         }
-        Event::JobDeleted { job } => transaction
-            .prepare_cached("INSERT OR IGNORE INTO deleted_job (job) VALUES (?1)")?
-            .execute([job_key(*job)])
-            .map(drop),
-        _ => Ok(()),
     }
 }
 
-fn insert(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<()> {
-    let Event::RunEnded {
-        run,
-        job,
-        task,
-        instance,
-        worker,
-        address,
-        retries,
-        outcome,
-        detail,
-        started,
-        ended,
-        after,
-    } = event
-    else {
-        return Ok(());
-    };
-    let Columns { outcome, number, cause, message } = Columns::of(outcome);
-    let inserted = transaction.prepare_cached(INSERT)?.execute(rusqlite::params![
-        job_key(*job),
-        task.as_str(),
-        instance.0,
-        run_column(*run),
-        worker.0.to_be_bytes(),
-        address,
-        retries,
-        outcome,
-        number,
-        cause,
-        message.map(bounded),
-        bounded(detail),
-        started.map(|at| at.0),
-        ended.0,
-        word(AFTER, *after),
-    ])?;
-    if inserted == 0 {
-        tracing::error!(%run, %job, %task, %instance, "a run ended twice; the first record stands");
+/// The outcome with its words cut where they are too long.
+fn bounded_outcome(mut outcome: RunOutcome) -> RunOutcome {
+    if let RunOutcome::Unable { message, .. } | RunOutcome::Infrastructure { message, .. } =
+        &mut outcome
+    {
+        message.truncate(message.floor_char_boundary(TEXT_BYTES_MAX));
     }
-    Ok(())
+    outcome
 }
 
 /// Reads one attempt from [`COLUMNS`].
@@ -125,43 +131,6 @@ pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         ended: Timestamp(row.get(11)?),
         after: meaning(AFTER, row, 12)?,
     })
-}
-
-fn run_column(run: RunId) -> i64 {
-    i64::try_from(run.0).expect("runs are counted up from 1")
-}
-
-/// An outcome, spread over four columns.
-struct Columns<'a> {
-    outcome: &'static str,
-    number: Option<i32>,
-    cause: Option<&'static str>,
-    message: Option<&'a str>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(outcome: &'a RunOutcome) -> Self {
-        let plain = |outcome| Self { outcome, number: None, cause: None, message: None };
-        match outcome {
-            RunOutcome::Exited { code } => Self { number: Some(*code), ..plain("exited") },
-            RunOutcome::Signalled { signal } => {
-                Self { number: Some(*signal), ..plain("signalled") }
-            }
-            RunOutcome::TimedOut => plain("timed out"),
-            RunOutcome::OutOfMemory => plain("out of memory"),
-            RunOutcome::Unable { cause, message } => Self {
-                cause: Some(word(CAUSES, *cause)),
-                message: Some(message),
-                ..plain("unable")
-            },
-            RunOutcome::Infrastructure { cause, message } => Self {
-                cause: Some(word(CAUSES, *cause)),
-                message: Some(message),
-                ..plain("infrastructure")
-            },
-            RunOutcome::Cancelled => plain("cancelled"),
-        }
-    }
 }
 
 fn outcome(row: &Row<'_>) -> rusqlite::Result<RunOutcome> {
@@ -201,11 +170,6 @@ const AFTER: &[(AfterRun, &str)] = &[
     (AfterRun::Failed, "failed"),
     (AfterRun::Ignored, "ignored"),
 ];
-
-fn word<T: PartialEq + Copy>(table: &[(T, &'static str)], value: T) -> &'static str {
-    let row = table.iter().find(|row| row.0 == value);
-    row.expect("every value has a word; a test holds the tables complete").1
-}
 
 fn meaning<T: Copy>(table: &[(T, &str)], row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;

@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use gristmill_model::{Effect, Event, Notice};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The format that is written.
+/// The format of a single event or effect; `batch` holds many events in a form of its own.
 pub(crate) const FORMAT: i64 = 1;
 
 pub(crate) fn encode_event(event: &Event) -> Result<String, StoreError> {

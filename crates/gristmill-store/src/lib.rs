@@ -1,9 +1,10 @@
 //! The store room: what the control plane knows, on its own disk.
 //!
-//! One embedded SQLite database holds five things: the journal (events, in order), the last
-//! checkpoint (entities, opaque to the store), the read tables (attempts that ended), the outbox
-//! (effects not known to be done) and the notices not known to be delivered. One [`Store`] writes, from one thread; [`Readers`] read
-//! beside it without waiting for it.
+//! One embedded SQLite database holds five things: the journal (batches of events,
+//! in order), the last checkpoint (entities, opaque to the store), the attempts that ended (segments;
+//! those since the last checkpoint in memory), the outbox (effects not known to be done) and the
+//! notices not known to be delivered. One [`Store`] writes, from one thread; [`Readers`] read beside
+//! it without waiting for it.
 //!
 //! ```text
 //! commit(events, effects) --one transaction--> journal + read tables + outbox
@@ -26,6 +27,8 @@
 //! Start at [`Store::open`] and [`Store::commit`].
 
 mod attempt;
+mod batch;
+mod bytes;
 mod error;
 mod home;
 mod journal;
@@ -34,7 +37,9 @@ mod readers;
 mod recovery;
 pub mod registry;
 mod schema;
+mod segment;
 mod store;
+mod tail;
 
 pub use attempt::{Attempt, TEXT_BYTES_MAX};
 pub use error::{Retry, StoreError};

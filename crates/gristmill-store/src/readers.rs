@@ -10,9 +10,11 @@ use crate::{
     attempt::{self, Attempt, COLUMNS, job_key},
     error::StoreError,
     notices::{self, WaitingNotice},
+    segment,
+    tail::Tail,
 };
-use gristmill_model::{InstanceNo, JobId, TaskName};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use gristmill_model::{InstanceNo, JobId, RunId, TaskName};
+use rusqlite::{Connection, OpenFlags, params};
 use std::{
     collections::BTreeMap,
     ops::Range,
@@ -20,6 +22,9 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+/// Instances that lie no further apart are looked up together.
+const NEAR: u32 = 64;
 
 /// A handle on the read tables; cheap to clone, usable from any thread. Calls block for the time
 /// of a query (and, when all connections are in use, until one is free): from async code call it
@@ -34,6 +39,7 @@ struct Pool {
     connections_max: usize,
     idle: Mutex<Idle>,
     returned: Condvar,
+    tail: Tail,
 }
 
 #[derive(Debug, Default)]
@@ -44,13 +50,14 @@ struct Idle {
 }
 
 impl Readers {
-    pub(crate) fn new(path: &Path, connections_max: usize, busy_max: Duration) -> Self {
+    pub(crate) fn new(path: &Path, connections_max: usize, busy_max: Duration, tail: Tail) -> Self {
         Self(Arc::new(Pool {
             path: path.to_owned(),
             busy_max,
             connections_max: connections_max.max(1),
             idle: Mutex::default(),
             returned: Condvar::new(),
+            tail,
         }))
     }
 
@@ -61,7 +68,7 @@ impl Readers {
         task: &TaskName,
         instance: InstanceNo,
     ) -> Result<Option<Attempt>, StoreError> {
-        self.read("the last attempt", |connection| last(connection, job, task, instance))
+        Ok(self.attempts(job, task, instance)?.pop())
     }
 
     /// All ended attempts of one instance, oldest first.
@@ -71,32 +78,27 @@ impl Readers {
         task: &TaskName,
         instance: InstanceNo,
     ) -> Result<Vec<Attempt>, StoreError> {
-        self.read("the attempts of an instance", |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM attempt
-                 WHERE job = ?1 AND task = ?2 AND instance = ?3 ORDER BY run"
-            );
-            connection
-                .prepare_cached(&sql)?
-                .query_map(params![job_key(job), task.as_str(), instance.0], attempt::from_row)?
-                .collect()
-        })
+        let found = self.look(job, task, instance.0..instance.0.saturating_add(1))?;
+        Ok(found.into_values().collect())
     }
 
-    /// The latest ended attempt of each instance named; instances without one are left out.
+    /// The latest ended attempt of each instance named; instances without one are left out. Costs
+    /// what lies between the smallest and the largest.
     pub fn last_attempts(
         &self,
         job: JobId,
         task: &TaskName,
         instances: &[InstanceNo],
     ) -> Result<BTreeMap<InstanceNo, Attempt>, StoreError> {
-        self.read("the last attempts of a list", |connection| {
-            let found = instances.iter().filter_map(|instance| {
-                let attempt = last(connection, job, task, *instance).transpose()?;
-                Some(attempt.map(|attempt| (*instance, attempt)))
-            });
-            found.collect()
-        })
+        let mut wanted: Vec<InstanceNo> = instances.to_vec();
+        wanted.sort_unstable();
+        let mut last = BTreeMap::new();
+        for near in wanted.chunk_by(|left, right| right.0 - left.0 <= NEAR) {
+            let range = near[0].0..near[near.len() - 1].0.saturating_add(1);
+            last.append(&mut self.last_attempts_in(job, task, range)?);
+        }
+        last.retain(|instance, _| wanted.binary_search(instance).is_ok());
+        Ok(last)
     }
 
     /// The latest ended attempt of each instance in a range; instances without one are left out.
@@ -107,19 +109,30 @@ impl Readers {
         task: &TaskName,
         instances: Range<u32>,
     ) -> Result<BTreeMap<InstanceNo, Attempt>, StoreError> {
-        self.read("the last attempts of a page", |connection| {
-            // SQLite takes the other columns from the row that holds the maximum.
-            let sql = format!(
-                "SELECT {COLUMNS}, max(run) FROM attempt
-                 WHERE job = ?1 AND task = ?2 AND instance >= ?3 AND instance < ?4
-                 GROUP BY instance"
-            );
-            let page = params![job_key(job), task.as_str(), instances.start, instances.end];
-            connection
-                .prepare_cached(&sql)?
-                .query_map(page, attempt::from_row)?
-                .map(|row| row.map(|attempt| (attempt.instance, attempt)))
-                .collect()
+        let found = self.look(job, task, instances)?;
+        Ok(found.into_iter().map(|((instance, _), attempt)| (instance, attempt)).collect())
+    }
+
+    /// Every attempt of a range of instances by instance and run; of a run that is told of twice
+    /// the oldest record. The tail is looked at first: what leaves it meanwhile is in a segment,
+    /// and so found at least once.
+    fn look(
+        &self,
+        job: JobId,
+        task: &TaskName,
+        instances: Range<u32>,
+    ) -> Result<BTreeMap<(InstanceNo, RunId), Attempt>, StoreError> {
+        let mut recent = Vec::new();
+        self.0.tail.look(job, task, &instances, &mut |attempt| recent.push(attempt));
+        self.read("attempts", move |connection| {
+            let mut found = BTreeMap::new();
+            let mut keep = |attempt: Attempt| {
+                found.entry((attempt.instance, attempt.run)).or_insert(attempt);
+            };
+            rows_of_0_1_0(connection, job, task, &instances, &mut keep)?;
+            segment::look(connection, job, task, &instances, &mut keep)?;
+            recent.into_iter().for_each(keep);
+            Ok(found)
         })
     }
 
@@ -169,20 +182,23 @@ impl Readers {
     }
 }
 
-fn last(
+fn rows_of_0_1_0(
     connection: &Connection,
     job: JobId,
     task: &TaskName,
-    instance: InstanceNo,
-) -> rusqlite::Result<Option<Attempt>> {
+    instances: &Range<u32>,
+    found: &mut impl FnMut(Attempt),
+) -> rusqlite::Result<()> {
     let sql = format!(
         "SELECT {COLUMNS} FROM attempt
-         WHERE job = ?1 AND task = ?2 AND instance = ?3 ORDER BY run DESC LIMIT 1"
+         WHERE job = ?1 AND task = ?2 AND instance >= ?3 AND instance < ?4"
     );
-    connection
-        .prepare_cached(&sql)?
-        .query_row(params![job_key(job), task.as_str(), instance.0], attempt::from_row)
-        .optional()
+    let mut rows = connection.prepare_cached(&sql)?;
+    let page = params![job_key(job), task.as_str(), instances.start, instances.end];
+    for attempt in rows.query_map(page, attempt::from_row)? {
+        found(attempt?);
+    }
+    Ok(())
 }
 
 /// A place in the pool on loan, with its connection when it has one. Dropping it gives both back.

@@ -5,6 +5,7 @@
 //! checkpoint without a gap; anything else is damage and is said so instead of being skipped.
 
 use crate::{
+    batch,
     error::StoreError,
     journal,
     store::{EffectId, Seq},
@@ -70,7 +71,37 @@ fn events(connection: &Connection, through: i64) -> Result<Vec<Event>, StoreErro
             .map_err(|cause| StoreError::corrupt(format!("event {seq} is not text"), cause))?;
         events.push(journal::decode_event(seq, row.get(1).map_err(read)?, record)?);
     }
+    batches(connection, through, &mut events)?;
     Ok(events)
+}
+
+/// The events in batches, which follow those in rows of their own. A batch lies on one side of the
+/// checkpoint or is cut by it.
+fn batches(
+    connection: &Connection,
+    through: i64,
+    events: &mut Vec<Event>,
+) -> Result<(), StoreError> {
+    let read = |source| StoreError::read("the journal", source);
+    let mut statement = connection
+        .prepare("SELECT seq, record FROM batch WHERE seq + events - 1 > ?1 ORDER BY seq")
+        .map_err(read)?;
+    let mut rows = statement.query([through]).map_err(read)?;
+    while let Some(row) = rows.next().map_err(read)? {
+        let (seq, next): (i64, i64) =
+            (row.get(0).map_err(read)?, through + events.len() as i64 + 1);
+        if seq > next {
+            let what = format!("event {next} is missing from the journal, {seq} follows");
+            return Err(StoreError::Corrupt { what, source: None });
+        }
+        let record =
+            row.get_ref(1).map_err(read)?.as_blob().map_err(|cause| {
+                StoreError::corrupt(format!("event {seq} is not a batch"), cause)
+            })?;
+        let known = usize::try_from(next - seq).unwrap_or(0);
+        events.extend(batch::decode(seq, record)?.into_iter().skip(known));
+    }
+    Ok(())
 }
 
 fn outbox(connection: &Connection) -> Result<Vec<(EffectId, Effect)>, StoreError> {

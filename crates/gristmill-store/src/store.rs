@@ -7,16 +7,17 @@
 //! Start at [`Store::commit`].
 
 use crate::{
-    attempt,
+    attempt, batch,
     error::{Retry, StoreError},
     home::Home,
     journal,
     notices::{self, NoticeProgress},
     readers::Readers,
     recovery::{self, Recovered},
-    schema,
+    schema, segment,
+    tail::Tail,
 };
-use gristmill_model::{Effect, Event, Timestamp};
+use gristmill_model::{Effect, Event, JobId, Timestamp};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use serde::Deserialize;
 use std::{path::Path, time::Duration};
@@ -25,7 +26,7 @@ use std::{path::Path, time::Duration};
 const TRIM_ROWS_MAX: i64 = 20_000;
 
 /// Bytes the write-ahead log keeps on disk once it was folded back.
-const LOG_BYTES_KEPT: i64 = 64 << 20;
+const LOG_BYTES_KEPT: i64 = 8 << 20;
 
 /// The size of a page of the database.
 const PAGE_BYTES: u64 = 4096;
@@ -105,6 +106,7 @@ pub struct Store {
     last: Seq,
     broken: bool,
     readers: Readers,
+    tail: Tail,
     /// Last, so that the lock is given back after the database is closed.
     _home: Home,
 }
@@ -118,13 +120,16 @@ impl Store {
             .map_err(|source| StoreError::Open { path: path.clone(), source })?;
         schema::migrate(&mut connection, &path, schema::STEPS)?;
         let recovered = recovery::read(&connection)?;
+        let tail = Tail::default();
+        tail.add(&recovered.events);
         let busy_max = Duration::from_millis(options.busy_ms_max);
         let store = Self {
             connection,
             through: recovered.through,
             last: Seq(recovered.next_seq.0 - 1),
             broken: false,
-            readers: Readers::new(&path, options.readers_max, busy_max),
+            readers: Readers::new(&path, options.readers_max, busy_max, tail.clone()),
+            tail,
             _home: home,
         };
         Ok((store, recovered))
@@ -139,6 +144,7 @@ impl Store {
             queue(transaction, batch.effects)
         })?;
         self.last = Seq(self.last.0 + batch.events.len() as u64);
+        self.tail.add(batch.events);
         Ok(Committed { last_seq: self.last, effect_ids })
     }
 
@@ -150,7 +156,20 @@ impl Store {
             let (oldest, newest) = (self.through.0, self.last.0);
             return Err(StoreError::OutOfOrder { through: through.0, oldest, newest });
         }
-        self.write("take a checkpoint", |transaction| Ok(replace(transaction, checkpoint)?))?;
+        // The tail may hold attempts of events after `through`: after a restart they are in the
+        // journal and in a segment, and count once.
+        let ended = self.tail.sorted();
+        self.write("take a checkpoint", |transaction| {
+            // First of all: on a full disk what goes makes room for what comes.
+            transaction
+                .prepare_cached("DELETE FROM batch WHERE seq + events - 1 <= ?1")?
+                .execute([through.0.cast_signed()])?;
+            for ((job, task), attempts) in &ended {
+                segment::insert(transaction, *job, task, attempts)?;
+            }
+            Ok(replace(transaction, checkpoint)?)
+        })?;
+        self.tail.clear();
         self.through = through;
         self.trim()
     }
@@ -177,7 +196,7 @@ impl Store {
         self.write("strike notices", |transaction| Ok(notices::advance(transaction, progress)?))
     }
 
-    /// Removes up to `attempts_max` attempts of deleted jobs. Call it again while there is more.
+    /// Removes about `attempts_max` attempts of deleted jobs: they go by rows of many. Call it again while there is more.
     pub fn purge(&mut self, attempts_max: usize) -> Result<Purged, StoreError> {
         self.write("remove attempts of deleted jobs", |transaction| {
             let mut attempts = 0;
@@ -186,6 +205,12 @@ impl Store {
                     return Ok(Purged { attempts, more: true });
                 }
                 let budget = attempts_max - attempts;
+                let id = JobId(u128::from_be_bytes(job));
+                let removed = segment::remove(transaction, id, budget)?;
+                attempts += removed;
+                if removed > 0 {
+                    continue;
+                }
                 let removed = remove_attempts(transaction, job, budget)?;
                 attempts += removed;
                 if removed < budget {
@@ -199,6 +224,11 @@ impl Store {
     /// Handles for reading, to be shared with other threads.
     pub fn readers(&self) -> Readers {
         self.readers.clone()
+    }
+
+    /// How many attempts ended since the last checkpoint: they are in memory until the next one.
+    pub fn attempts_since_checkpoint(&self) -> usize {
+        self.tail.attempts()
     }
 
     /// The number of the last event in the books.
@@ -295,11 +325,15 @@ pub(crate) fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<C
 }
 
 fn append(transaction: &Transaction<'_>, first: u64, batch: &Batch<'_>) -> Result<(), Undone> {
+    if batch.events.is_empty() {
+        return Ok(());
+    }
+    let record = batch::encode(batch.events).map_err(Undone::Encode)?;
     let mut insert = transaction
-        .prepare_cached("INSERT INTO journal (seq, at, format, record) VALUES (?1, ?2, ?3, ?4)")?;
-    for (seq, event) in (first.cast_signed()..).zip(batch.events) {
-        let record = journal::encode_event(event).map_err(Undone::Encode)?;
-        insert.execute(params![seq, batch.at.0, journal::FORMAT, record])?;
+        .prepare_cached("INSERT INTO batch (seq, events, at, record) VALUES (?1, ?2, ?3, ?4)")?;
+    let (first, count) = (first.cast_signed(), batch.events.len() as i64);
+    insert.execute(params![first, count, batch.at.0, record])?;
+    for event in batch.events {
         attempt::record(transaction, event)?;
     }
     Ok(())

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{JOB, batch, ended, ended_of, every_outcome, open, task, wish};
+use common::{JOB, WORKER, batch, ended, ended_of, every_outcome, open, task, wish};
 use gristmill_model::{
-    Event, InstanceNo, JobId, RunId, RunOutcome, TaskName, Timestamp, event::AfterRun,
+    Event, FinishedRun, InstanceNo, JobId, RunId, RunOutcome, TaskName, Timestamp, event::AfterRun,
 };
 use gristmill_store::{Checkpoint, Purged, Retry, Seq, Store, StoreError, StoreOptions};
 use std::{fs, os::unix::fs::PermissionsExt, thread};
@@ -54,22 +54,45 @@ fn a_restart_is_the_checkpoint_and_what_came_after_it() {
     assert_eq!(committed.last_seq, Seq(8));
 }
 
+/// Puts the journal into the form in which release 0.1.0 wrote it: a row for each event.
+fn as_0_1_0_wrote(dir: &std::path::Path) {
+    let events = open(dir).1.events;
+    let database = rusqlite::Connection::open(dir.join("gristmill.db")).expect("opens");
+    let first: Option<i64> =
+        database.query_row("SELECT min(seq) FROM batch", [], |row| row.get(0)).expect("a row");
+    for (seq, event) in (first.expect("there are batches")..).zip(&events) {
+        let record = serde_json::to_string(event).expect("events can be written");
+        let row = rusqlite::params![seq, record];
+        database.execute("INSERT INTO journal VALUES (?1, 0, 1, ?2)", row).expect("written");
+    }
+    database.execute("DELETE FROM batch", []).expect("deleted");
+}
+
 #[test]
 fn a_checkpoint_cuts_a_long_journal_in_steps() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut store, _) = open(dir.path());
-    let events = priorities(0..=49_999);
-    store.commit(&batch(&events, &[])).expect("committed");
-    let through = Seq(45_000);
+    store.commit(&batch(&priorities(1..=7), &[])).expect("committed");
+    drop(store);
+    as_0_1_0_wrote(dir.path());
+    let (mut store, recovered) = open(dir.path());
+    assert_eq!(recovered.events, priorities(1..=7), "rows of the first release are read");
+    store.commit(&batch(&priorities(8..=49_999), &[])).expect("committed");
+    store.commit(&batch(&priorities(50_000..=50_010), &[])).expect("committed");
+    let through = Seq(49_999);
     store.checkpoint(&Checkpoint { through, ..Checkpoint::default() }).expect("taken");
     drop(store);
     let database = rusqlite::Connection::open(dir.path().join("gristmill.db")).expect("opens");
     let rows: (i64, i64) = database
-        .query_row("SELECT min(seq), count(*) FROM journal", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(
+            "SELECT (SELECT count(*) FROM journal), (SELECT min(seq) FROM batch)",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .expect("a row");
-    assert_eq!(rows, (45_001, 5_000));
+    assert_eq!(rows, (0, 50_000));
+    let (_, recovered) = open(dir.path());
+    assert_eq!(recovered.events, priorities(50_000..=50_010));
 }
 
 #[test]
@@ -184,20 +207,71 @@ fn long_texts_of_an_attempt_are_bounded() {
     assert_eq!(attempt.detail, "é".repeat(gristmill_store::TEXT_BYTES_MAX / 2));
 }
 
+/// Wherever an attempt is (a row of 0.1.0, a segment, or only in the journal), it is found.
+#[test]
+fn attempts_are_found_before_and_after_a_checkpoint_and_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut store, _) = open(dir.path());
+    let old = "INSERT INTO attempt VALUES (?1, 'count', 7, 1, ?2, '10.0.0.7', 0, 'unable', NULL, \
+        'mount', 'oss://b/k: no such object', '', NULL, 9, 'retry')";
+    let database = rusqlite::Connection::open(dir.path().join("gristmill.db")).expect("opens");
+    let ids = rusqlite::params![JOB.0.to_be_bytes(), WORKER.0.to_be_bytes()];
+    database.execute(old, ids).expect("written");
+    let finished = |first: u64| Event::RunsFinished {
+        job: JOB,
+        task: task(),
+        worker: WORKER,
+        address: "10.0.0.7".into(),
+        runs: (first..first + 3_000)
+            .map(|run| FinishedRun {
+                run: RunId(run),
+                instance: InstanceNo((run - first) as u32),
+                started: Timestamp(run.cast_signed()),
+                ended: Timestamp(run.cast_signed() + 5),
+            })
+            .collect(),
+    };
+    let instance_7 = |store: &Store| {
+        let attempts = store.readers().attempts(JOB, &task(), InstanceNo(7)).expect("read");
+        attempts.iter().map(|attempt| attempt.run.0).collect::<Vec<_>>()
+    };
+    let checkpoint = |store: &mut Store| {
+        let through = store.last_seq();
+        store.checkpoint(&Checkpoint { through, ..Checkpoint::default() }).expect("taken");
+    };
+    store.commit(&batch(&[finished(10), ended(5_000, 7)], &[])).expect("committed");
+    assert_eq!(instance_7(&store), [1, 17, 5_000]);
+    checkpoint(&mut store);
+    assert_eq!((instance_7(&store), store.attempts_since_checkpoint()), (vec![1, 17, 5_000], 0));
+    store.commit(&batch(&[finished(6_000)], &[])).expect("committed");
+    drop(store);
+    let (mut store, _) = open(dir.path());
+    assert_eq!(instance_7(&store), [1, 17, 5_000, 6_007]);
+    checkpoint(&mut store);
+    assert_eq!(instance_7(&store), [1, 17, 5_000, 6_007]);
+    let last = store.readers().last_attempts_in(JOB, &task(), 0..10_000).expect("read");
+    assert_eq!(last.len(), 3_000);
+    let one = &last[&InstanceNo(2_999)];
+    assert_eq!((one.started, one.ended), (Some(Timestamp(8_999)), Timestamp(9_004)));
+    assert_eq!((one.worker, one.address.as_str(), one.retries), (WORKER, "10.0.0.7", 0));
+}
+
 #[test]
 fn attempts_of_a_deleted_job_go_in_bounded_steps() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut store, _) = open(dir.path());
     let (gone, stays) = (JobId(1), JobId(2));
-    let mut events: Vec<_> = (0..25).map(|no| ended_of(gone, u64::from(no) + 1, no)).collect();
-    events.push(ended_of(stays, 100, 0));
+    let mut events: Vec<_> = (0..2_500).map(|no| ended_of(gone, u64::from(no) + 1, no)).collect();
+    events.push(ended_of(stays, 10_000, 0));
     store.commit(&batch(&events, &[])).expect("committed");
+    let through = store.last_seq();
+    store.checkpoint(&Checkpoint { through, ..Checkpoint::default() }).expect("taken");
     assert_eq!(store.purge(10).expect("done"), Purged { attempts: 0, more: false });
     let deleted = [Event::JobDeleted { job: gone }, Event::JobDeleted { job: JobId(3) }];
     store.commit(&batch(&deleted, &[])).expect("committed");
 
-    let steps: Vec<_> = (0..3).map(|_| store.purge(10).expect("done")).collect();
-    assert_eq!(steps.iter().map(|step| step.attempts).collect::<Vec<_>>(), [10, 10, 5]);
+    let steps: Vec<_> = (0..3).map(|_| store.purge(1_000).expect("done")).collect();
+    assert_eq!(steps.iter().map(|step| step.attempts).collect::<Vec<_>>(), [1_024, 1_024, 452]);
     assert_eq!(steps.iter().map(|step| step.more).collect::<Vec<_>>(), [true, true, false]);
     let readers = store.readers();
     assert!(readers.last_attempts_in(gone, &task(), 0..100).expect("read").is_empty());
@@ -270,10 +344,12 @@ fn another_program_that_holds_the_database_only_delays() {
 fn a_gap_in_the_journal_is_damage_and_not_skipped() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut store, _) = open(dir.path());
-    store.commit(&batch(&priorities(1..=5), &[])).expect("committed");
+    for at in 1..=5 {
+        store.commit(&batch(&priorities(at..=at), &[])).expect("committed");
+    }
     drop(store);
     let database = rusqlite::Connection::open(dir.path().join("gristmill.db")).expect("opens");
-    database.execute("DELETE FROM journal WHERE seq = 3", []).expect("deleted");
+    database.execute("DELETE FROM batch WHERE seq = 3", []).expect("deleted");
     drop(database);
     let error = Store::open(dir.path(), &StoreOptions::default()).expect_err("refused");
     assert!(error.to_string().contains("event 3 is missing"), "{error}");
@@ -285,8 +361,15 @@ fn a_record_that_cannot_be_read_is_named() {
     let (mut store, _) = open(dir.path());
     store.commit(&batch(&priorities(1..=2), &[])).expect("committed");
     drop(store);
+    as_0_1_0_wrote(dir.path());
     let database = rusqlite::Connection::open(dir.path().join("gristmill.db")).expect("opens");
     for (change, words) in [
+        (
+            "INSERT INTO batch VALUES (3, 1, 0, x'0901')",
+            "the batch of event 3 has the unknown format 9",
+        ),
+        ("UPDATE batch SET record = x'0201FF'", "event 3 cannot be read"),
+        ("UPDATE batch SET record = x'0201'", "event 3 cannot be read"),
         ("UPDATE journal SET format = 9 WHERE seq = 2", "event 2 has the unknown format 9"),
         ("UPDATE journal SET record = '{}' WHERE seq = 1", "event 1 cannot be read"),
     ] {

@@ -9,6 +9,7 @@
 
 mod floor;
 mod machine;
+mod null;
 mod processor;
 mod read;
 mod region;
@@ -30,6 +31,8 @@ use std::{
 pub enum Bench {
     /// Very short instances, beside a bare spawn loop and one with the same namespaces.
     Short(short::Short),
+    /// Instances that cost nothing, on agents that answer at once: what the server costs.
+    Null(null::Null),
     /// Reading an object through a mount, beside the store's own HTTP and a local file.
     Read(read::Read),
 }
@@ -50,6 +53,7 @@ impl Bench {
     pub fn run(&self, house: &House) -> Result<ExitCode> {
         match self {
             Self::Short(short) => short.run(house),
+            Self::Null(null) => null.run(house),
             Self::Read(read) => read.run(house),
         }
     }
@@ -61,9 +65,11 @@ impl Common {
         if let Some(directory) = &self.programs {
             return Ok(directory.clone());
         }
-        for what in
-            [["gristmill", "--bins"].as_slice(), &["gristmill-runtime", "--example", "spawn_floor"]]
-        {
+        for what in [
+            ["gristmill", "--bins"].as_slice(),
+            &["gristmill-runtime", "--example", "spawn_floor"],
+            &["gristmill-agent", "--example", "null_agent"],
+        ] {
             let mut build = Command::new("cargo");
             build.args(["build", "--release", "--package"]).args(what).current_dir(&house.root);
             ensure!(shell::succeeds(&mut build)?, "the programs do not build");

@@ -46,6 +46,15 @@ impl Region {
     /// Starts `gristmill serve` and waits until it answers. Machines have their directories below
     /// `scratch`, if it is given.
     pub async fn start(program: &Path, scratch: Option<&Path>) -> Result<Self> {
+        Self::start_with(program, scratch, &[]).await
+    }
+
+    /// The same with settings: names and values of environment variables.
+    pub async fn start_with(
+        program: &Path,
+        scratch: Option<&Path>,
+        settings: &[(&str, String)],
+    ) -> Result<Self> {
         let place = |at: &Path| tempfile::Builder::new().prefix("gristmill-bench-").tempdir_in(at);
         let directory = place(&std::env::temp_dir())?;
         let scratch = scratch.map(place).transpose()?;
@@ -63,6 +72,7 @@ impl Region {
             .args(["--mns-listen", &mns.to_string()])
             .env("GRISTMILL_ROOT_ACCESS_KEY_ID", KEY.0)
             .env("GRISTMILL_ROOT_ACCESS_KEY_SECRET", KEY.1)
+            .envs(settings.iter().map(|(name, value)| (*name, value.as_str())))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -83,6 +93,15 @@ impl Region {
     /// A directory of the region that goes with it.
     pub fn directory(&self) -> PathBuf {
         self.directory.path().to_owned()
+    }
+
+    /// What its books take on the disk, bytes.
+    pub fn books_bytes(&self) -> u64 {
+        let size = |name: &str| {
+            let file = self.directory.path().join("data").join(name);
+            fs::metadata(file).map_or(0, |data| data.len())
+        };
+        ["gristmill.db", "gristmill.db-wal"].into_iter().map(size).sum()
     }
 
     /// The server's process.
