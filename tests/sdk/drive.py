@@ -24,10 +24,7 @@ NAME = "batchcompute.{}.aliyuncs.com"
 TO_THE_END = {"testFinishJob", "testAutoCluster", "testConfigs"}
 
 # Tests that cannot pass, each with the reason. One that passes all the same is a failure: strike it.
-CANNOT = {
-    "testDeleteClusterInstance": "deleting a single machine is not there yet",
-    "testRecreateClusterInstance": "recreating a single machine is not there yet",
-}
+CANNOT = {}
 
 SLEEP = time.sleep
 

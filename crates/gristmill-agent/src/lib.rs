@@ -25,6 +25,7 @@ mod package;
 mod place;
 mod results;
 mod runs;
+mod shell;
 mod trouble;
 mod work;
 

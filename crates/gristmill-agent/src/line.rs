@@ -6,6 +6,7 @@
 use crate::{
     dial::{Dialled, dial},
     logs,
+    shell::Shells,
     work::Place,
 };
 use gristmill_wire::agent::{
@@ -144,10 +145,15 @@ impl Line {
 
     /// Talks until the connection breaks (`Continue`) or the agent is retired (`Break`).
     async fn talk(&mut self, Dialled { say, mut hear }: Dialled) -> ControlFlow<()> {
+        let mut shells = Shells::new(self.place.clone(), say.clone());
         loop {
             let beat = self.beat;
             let said = tokio::select! {
                 heard = hear.message() => match heard {
+                    Ok(Some(ToAgent { kind: Some(ToAgentKind::Shell(said)) })) => {
+                        shells.hear(said);
+                        Ok(())
+                    }
                     Ok(Some(ToAgent { kind: Some(kind) })) => match self.on_message(kind, &say).await {
                         Some(flow) => return flow,
                         None => Ok(()),
@@ -198,6 +204,7 @@ impl Line {
             ToAgentKind::Runs(runs) => runs.iter().for_each(|run| self.on_run(run)),
             ToAgentKind::Cancel(cancel) => self.place.runs.cancel(cancel.run),
             ToAgentKind::Acknowledge(done) => self.place.runs.acknowledge(&done.runs),
+            ToAgentKind::Shell(_) => {} // heard where the shells of this line are
             ToAgentKind::ReadLog(wish) => {
                 let (place, say) = (self.place.clone(), say.clone());
                 tokio::spawn(async move {

@@ -43,7 +43,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 /// The working directory of every program.
 pub const WORKDIR: &str = "/batchcompute/workdir";
 /// Search path of programs that set none.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long a start waits to be reported with the end: a program shorter than this costs the
 /// server one commit instead of two.
 const START_UNSAID_MAX: Duration = Duration::from_millis(20);
@@ -73,7 +73,7 @@ pub struct Place {
     pub(crate) mounter: PathBuf,
     oss_endpoint: RwLock<String>,
     stores: Stores,
-    directories: RunDirectories,
+    pub(crate) directories: RunDirectories,
     /// Rings when this machine can run nothing any more.
     pub(crate) broken: Notify,
 }

@@ -26,6 +26,8 @@ pub enum Kind {
     Clusters,
     /// Group names, by `bcs c <cluster>`.
     Groups,
+    /// Machine ids, by `bcs c <cluster> <group>`.
+    Machines,
     /// Image ids, by `bcs i`.
     Images,
 }
@@ -37,6 +39,7 @@ impl Kind {
             Self::Tasks => "tasks",
             Self::Clusters => "clusters",
             Self::Groups => "groups",
+            Self::Machines => "cluster_instances",
             Self::Images => "images",
         }
     }

@@ -322,6 +322,7 @@ impl Words {
                 &[("clusters!", h::A_CLUSTERS)],
                 &[flag('y', "yes", h::O_YES)],
             ),
+            self.ssh(),
             self.command(
                 "update_cluster",
                 &["uc"],
@@ -330,6 +331,19 @@ impl Words {
                 &update,
             ),
         ]
+    }
+
+    fn ssh(self) -> Command {
+        let place =
+            [("cluster!", h::A_CLUSTER), ("group!", h::A_GROUP), ("machine!", h::A_MACHINE)];
+        let terminal = [flag('t', "terminal", h::O_TERMINAL)];
+        let command = Arg::new("command")
+            .value_name("command")
+            .last(true)
+            .num_args(1..)
+            .help(h::A_REMOTE_COMMAND.plain(self.0))
+            .help_heading(h::ARGUMENTS.plain(self.0));
+        self.command("ssh", &[], h::C_SSH, &place, &terminal).arg(command)
     }
 
     fn resource_commands(self) -> Vec<Command> {
@@ -457,6 +471,7 @@ mod tests {
             ("cc n", "create_cluster"),
             ("dc x", "delete_cluster"),
             ("uc x -n 1", "update_cluster"),
+            ("ssh c g i-x -- ls -l", "ssh"),
             ("t", "instance_type"),
             ("it", "instance_type"),
             ("r", "resource_type"),

@@ -36,6 +36,8 @@ pub struct RegionConfig {
     pub sync: SyncConfig,
     /// Machines on this host.
     pub local: LocalConfig,
+    /// Shells on machines.
+    pub shell: ShellConfig,
 }
 
 impl Default for RegionConfig {
@@ -56,6 +58,7 @@ impl Default for RegionConfig {
             patience: PatienceConfig::default(),
             sync: SyncConfig::default(),
             local: LocalConfig::default(),
+            shell: ShellConfig::default(),
         }
     }
 }
@@ -144,5 +147,23 @@ impl LocalConfig {
     /// The bound on machines, with the automatic value resolved for this many processors.
     pub fn workers_max(&self, processors: u32) -> u32 {
         if self.workers_max == 0 { (2 * processors).max(4) } else { self.workers_max }
+    }
+}
+
+/// Shells on machines. Since 0.2.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShellConfig {
+    /// A shell ends when no byte went either way for longer.
+    pub idle_max: Seconds,
+    /// The most shells of the region at a time.
+    pub sessions_max: u32,
+    /// The most shells on one machine at a time.
+    pub sessions_per_machine_max: u32,
+}
+
+impl Default for ShellConfig {
+    fn default() -> Self {
+        Self { idle_max: Seconds(1800), sessions_max: 64, sessions_per_machine_max: 8 }
     }
 }

@@ -17,8 +17,12 @@ use crate::{
     mill::{Clock, Mill, MillError},
     registrar::Registrar,
     sessions::Sessions,
+    shell::Shells,
 };
-use axum::body::Body;
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, ws::WebSocketUpgrade},
+};
 use gristmill_model::AccountId;
 use gristmill_store::Readers;
 use gristmill_wire::{
@@ -42,6 +46,8 @@ pub struct Door {
     pub readers: Readers,
     /// For live logs.
     pub sessions: Arc<Sessions>,
+    /// For shells on machines.
+    pub shells: Shells,
     /// Who may call.
     pub keys: Arc<KeyRing>,
     /// What is on offer.
@@ -72,6 +78,8 @@ pub struct Call {
     pub body: Gathered,
     /// The request's id, as the answer will show it.
     pub request_id: String,
+    /// Whether the caller wants to go on with another protocol.
+    pub upgrade: Option<WebSocketUpgrade>,
 }
 
 /// What a handler answers.
@@ -84,6 +92,8 @@ pub enum Reply {
     Events(Body),
     /// Bytes of a log, with headers of ours.
     Bytes(Vec<u8>, Vec<(&'static str, String)>),
+    /// The connection goes on as a WebSocket.
+    Upgraded(Response<Body>),
 }
 
 impl Reply {
@@ -113,12 +123,18 @@ impl Door {
         dress(reply, &request_id, &self.config.region)
     }
 
-    async fn let_in(&self, parts: Parts, body: Body, request_id: &str) -> Result<Call, ApiError> {
+    async fn let_in(
+        &self,
+        mut parts: Parts,
+        body: Body,
+        request_id: &str,
+    ) -> Result<Call, ApiError> {
         let method = parts.method.as_str().to_owned();
         let target = target_of(&parts);
         let account = self.verify(&method, &target, &parts.headers)?;
         let body = self.bodies.gather(body, bytes_max(&method, &target)).await?;
-        Ok(Call { account, method, target, body, request_id: request_id.to_owned() })
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.ok();
+        Ok(Call { account, method, target, body, request_id: request_id.to_owned(), upgrade })
     }
 
     fn verify(
@@ -170,6 +186,7 @@ fn dress(reply: Result<Reply, ApiError>, request_id: &str, region: &str) -> Resp
             (StatusCode::OK, events, headers.into())
         }
         Ok(Reply::Bytes(bytes, headers)) => (StatusCode::OK, bytes.into(), headers),
+        Ok(Reply::Upgraded(response)) => return response,
         Err(error) => {
             if error.status() >= 500 {
                 error!(request_id, code = ?error.code, message = error.message, "a request failed");

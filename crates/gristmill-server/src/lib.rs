@@ -27,9 +27,10 @@ mod recovery;
 mod region;
 mod registrar;
 mod sessions;
+mod shell;
 mod task_numbers;
 
-pub use config::{LocalConfig, PatienceConfig, RegionConfig};
+pub use config::{LocalConfig, PatienceConfig, RegionConfig, ShellConfig};
 pub use doorkeeper::{Admission, Doorkeeper};
 pub use keys::Grant;
 pub use mill::Clock;

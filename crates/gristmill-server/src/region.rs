@@ -24,6 +24,7 @@ use crate::{
     recovery::{RecoveryError, recover},
     registrar::Registrar,
     sessions::Sessions,
+    shell::Shells,
 };
 use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
@@ -177,6 +178,7 @@ impl Region {
             registrar: Registrar::new(registry),
             readers,
             sessions: sessions.clone(),
+            shells: Shells::new(sessions.clone(), config.shell.clone()),
             keys,
             catalogue,
             config: config.clone(),

@@ -14,6 +14,7 @@ use crate::{
     briefing::Briefing,
     keys::KeyRing,
     mill::{Mill, MillError},
+    shell::Exchange,
     task_numbers::{TaskKey, TaskNumbers},
 };
 use futures::{Stream, StreamExt};
@@ -60,6 +61,7 @@ struct Line {
     generation: Generation,
     heard: Instant,
     logs: mpsc::Sender<LogRequest>,
+    shells: Arc<Exchange>,
     replaced: Arc<Notify>,
 }
 
@@ -111,6 +113,12 @@ impl Sessions {
         let (reply, answer) = oneshot::channel();
         logs.send(LogRequest { run, stream, offset, reply }).await.ok()?;
         tokio::time::timeout(HELLO_TIMEOUT, answer).await.ok()?.ok()
+    }
+
+    /// Where shells on this machine travel. `None`: its agent is not on the line.
+    pub fn exchange(&self, worker: WorkerId) -> Option<Arc<Exchange>> {
+        let lines = self.lines.lock().expect("no holder of the lock panics");
+        lines.get(&worker).map(|line| line.shells.clone())
     }
 
     /// Serves one agent until it or the server hangs up. Returns what the agent hears.
@@ -181,7 +189,8 @@ impl Sessions {
             debug!(%worker, notice, "the agent's machine");
         }
         let (logs, mut log_requests) = mpsc::channel(LOG_REQUESTS_MAX);
-        let replaced = self.enter(worker, generation, logs);
+        let shells = Arc::new(Exchange::new(outbox.clone()));
+        let replaced = self.enter(worker, generation, logs, shells.clone());
         let bell = self.mill.published().bell(worker);
         let mut session = Session {
             sessions: self,
@@ -195,8 +204,10 @@ impl Sessions {
             tasks: TaskNumbers::default(),
             pending_logs: BTreeMap::new(),
             log_requests: 0,
+            shells: shells.clone(),
         };
         let ended = session.run(&mut heard, &mut log_requests, &bell, &replaced).await;
+        shells.close();
         self.mill.published().unhook(worker, &bell);
         self.hang_ups.notify_one();
         ended.unwrap_or("agent is gone")
@@ -235,9 +246,11 @@ impl Sessions {
         worker: WorkerId,
         generation: Generation,
         logs: mpsc::Sender<LogRequest>,
+        shells: Arc<Exchange>,
     ) -> Arc<Notify> {
         let replaced = Arc::new(Notify::new());
-        let line = Line { generation, heard: Instant::now(), logs, replaced: replaced.clone() };
+        let (heard, rings) = (Instant::now(), replaced.clone());
+        let line = Line { generation, heard, logs, shells, replaced: rings };
         let mut lines = self.lines.lock().expect("no holder of the lock panics");
         if let Some(older) = lines.insert(worker, line) {
             debug!(%worker, older = %older.generation, newer = %generation, "agent called again");
@@ -279,6 +292,7 @@ struct Session<'a> {
     tasks: TaskNumbers,
     pending_logs: BTreeMap<u64, oneshot::Sender<(Vec<u8>, bool)>>,
     log_requests: u64,
+    shells: Arc<Exchange>,
 }
 
 impl Session<'_> {
@@ -334,6 +348,10 @@ impl Session<'_> {
                 if let Some(reply) = self.pending_logs.remove(&log.request) {
                     let _ = reply.send((log.bytes, log.over)); // the reader may have gone
                 }
+                Some(())
+            }
+            FromAgentKind::Shell(word) => {
+                self.shells.hear(word);
                 Some(())
             }
             FromAgentKind::Beat(_) | FromAgentKind::Hello(_) => Some(()),

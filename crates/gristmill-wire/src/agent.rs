@@ -12,6 +12,7 @@
 mod batches;
 mod convert;
 mod machine;
+pub mod shell;
 
 pub use batches::FinishedLast;
 pub use convert::BadReport;
@@ -72,7 +73,7 @@ fn one() -> u32 {
 #[derive(Clone, PartialEq, Message)]
 pub struct FromAgent {
     /// What it says.
-    #[prost(oneof = "FromAgentKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "FromAgentKind", tags = "1, 2, 3, 4, 5, 20")]
     pub kind: Option<FromAgentKind>,
 }
 
@@ -94,6 +95,9 @@ pub enum FromAgentKind {
     /// Many runs that ended well; the short form of [`Reports`].
     #[prost(message, tag = "5")]
     Finished(Finished),
+    /// What a shell says.
+    #[prost(message, tag = "20")]
+    Shell(shell::FromShell),
 }
 
 /// Who the agent is and what it holds.
@@ -234,7 +238,7 @@ pub struct LogBytes {
 #[derive(Clone, PartialEq, Message)]
 pub struct ToAgent {
     /// What it says.
-    #[prost(oneof = "ToAgentKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "ToAgentKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20")]
     pub kind: Option<ToAgentKind>,
 }
 
@@ -265,6 +269,9 @@ pub enum ToAgentKind {
     /// These runs should be held. Only for agents that said `batches`.
     #[prost(message, tag = "8")]
     Runs(Runs),
+    /// What a person in front of a shell says.
+    #[prost(message, tag = "20")]
+    Shell(shell::ToShell),
 }
 
 /// The agent is wanted.

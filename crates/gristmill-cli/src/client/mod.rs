@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod log;
 mod shapes;
+mod shell;
 
 pub use error::{ClientError, Doing};
 pub use events::{JobEvent, JobEvents};
@@ -20,6 +21,7 @@ pub use shapes::{
     Available, Cluster, Counts, Group, Image, Instance, InstanceResult, Job, Machine, MachineType,
     Quotas, Task,
 };
+pub use shell::ShellSocket;
 
 use gristmill_model::Timestamp;
 use gristmill_wire::acs::{RequestParts, encode_target, signed_headers};
@@ -80,10 +82,12 @@ pub(crate) fn install_tls() {
 
 /// The HTTP client. Certificates of the system are read only for `https`: reading them takes
 /// longer than a request, and a minimal machine has none.
-fn http_client(url: &str) -> reqwest::Client {
+fn http_client(url: &str, only_http1: bool) -> reqwest::Client {
     install_tls();
     let builder = || {
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder();
+        let builder = if only_http1 { builder.http1_only() } else { builder };
+        builder
             .connect_timeout(CONNECT_TIMEOUT)
             // As the official tool: a proxy for the web must not see requests to the service.
             .no_proxy()
@@ -104,7 +108,7 @@ impl Client {
     /// A client for these services with this key.
     pub fn new(endpoints: Endpoints, credentials: Credentials) -> Self {
         Self {
-            http: http_client(&endpoints.batchcompute_url),
+            http: http_client(&endpoints.batchcompute_url, false),
             endpoints,
             credentials,
             clock: || {
@@ -358,6 +362,21 @@ impl Client {
     /// Sends a signed request and returns the answer when it is a success.
     async fn open(&self, call: &Call) -> Result<reqwest::Response, ClientError> {
         let lost = |source| self.unreachable(call, source);
+        let mut request = self.signed(&self.http, call);
+        if !call.endless {
+            request = request.timeout(ANSWER_TIMEOUT);
+        }
+        // An explicit body gives a Content-Length also to empty requests, as the SDK sends it.
+        let body = call.body.clone().unwrap_or_default();
+        let response = request.body(body).send().await.map_err(lost)?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(refusal(call, response).await)
+        }
+    }
+
+    fn signed(&self, http: &reqwest::Client, call: &Call) -> reqwest::RequestBuilder {
         let query: Vec<(&str, &str)> =
             call.query.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let target = encode_target(&call.path, &query);
@@ -370,21 +389,9 @@ impl Client {
         };
         let method = call.method.parse().expect("the methods are constants");
         let url = format!("{}{target}", self.endpoints.batchcompute_url);
-        let mut request = self.http.request(method, url);
-        if !call.endless {
-            request = request.timeout(ANSWER_TIMEOUT);
-        }
-        for (name, value) in signed_headers(&self.credentials, parts, (self.clock)()) {
-            request = request.header(name, value);
-        }
-        // An explicit body gives a Content-Length also to empty requests, as the SDK sends it.
-        let body = call.body.clone().unwrap_or_default();
-        let response = request.body(body).send().await.map_err(lost)?;
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(refusal(call, response).await)
-        }
+        let headers = signed_headers(&self.credentials, parts, (self.clock)());
+        let request = http.request(method, url);
+        headers.into_iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
     fn unreachable(&self, call: &Call, source: reqwest::Error) -> ClientError {

@@ -95,6 +95,7 @@ async fn list(session: &mut Session) -> Outcome {
 async fn machines(cluster: &str, group: &str, session: &mut Session) -> Outcome {
     let machines = session.client()?.list_machines(cluster, group).await?;
     session.say(m::EXEC, &[("words", &format!("c {cluster} {group}"))]);
+    let ids = machines.iter().map(|machine| machine.id.clone()).collect();
     let rows: Vec<Vec<String>> = machines
         .into_iter()
         .map(|machine| {
@@ -104,6 +105,7 @@ async fn machines(cluster: &str, group: &str, session: &mut Session) -> Outcome 
         .collect();
     let header = ["Id", "HostName", "IpAddress", "State", "CreationTime"];
     session.out.data(&table::numbered(&header, &rows, session.out.colour))?;
+    session.caches.remember(Kind::Machines, ids)?;
     Ok(End::Success)
 }
 

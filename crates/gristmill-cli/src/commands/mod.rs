@@ -13,6 +13,7 @@ mod log;
 mod login;
 mod oss;
 mod resources;
+mod ssh;
 mod submit;
 
 use crate::{
@@ -41,6 +42,8 @@ enum End {
     Success,
     /// It worked, and what it found is a failure: a watched job failed.
     Failure,
+    /// The status of a command elsewhere.
+    Status(u8),
 }
 
 type Outcome = anyhow::Result<End>;
@@ -66,6 +69,7 @@ pub(crate) async fn run(args: Vec<String>, env: Environment, mut out: Output) ->
     match dispatch(&matches, &mut session).await {
         Ok(End::Success) => 0,
         Ok(End::Failure) => FAILURE,
+        Ok(End::Status(status)) => status,
         Err(error) if is_broken_pipe(&error) => NOBODY_READS,
         Err(error) => {
             let line = describe_error(&error, language);
@@ -97,6 +101,7 @@ async fn dispatch(matches: &ArgMatches, session: &mut Session) -> Outcome {
         "create_cluster" => clusters::create(words, session).await,
         "delete_cluster" => clusters::delete(words, session).await,
         "update_cluster" => clusters::update(words, session).await,
+        "ssh" => ssh::ssh(words, session).await,
         "image" => resources::images(words, session).await,
         "instance_type" => resources::instance_types(session).await,
         "resource_type" => resources::resource_types(session).await,

@@ -28,6 +28,7 @@ table! {
     C_CREATE_CLUSTER { "Make a cluster" "创建集群" }
     C_DELETE_CLUSTER { "Delete clusters" "删除集群" }
     C_UPDATE_CLUSTER { "Change the number of machines of a cluster" "修改集群的机器数量" }
+    C_SSH { "Open a shell on a machine of a fixed cluster, or run a command there" "在固定集群的机器上打开 shell 或执行命令" }
     C_IMAGE { "List images" "查看镜像列表" }
     C_INSTANCE_TYPE { "List machine types" "查看可用实例类型" }
     C_RESOURCE_TYPE { "List resource types" "查看可用资源类型" }
@@ -60,6 +61,8 @@ table! {
     A_CLUSTERS { "Cluster ids, separated by commas" "集群 ID，多个用逗号隔开" }
     A_CLUSTER_NAME { "Name of the cluster" "集群名" }
     A_GROUP { "Group name (default: group)" "组名（默认 group）" }
+    A_MACHINE { "Machine id, or its number in the last list" "机器 ID，或上次列表中的序号" }
+    A_REMOTE_COMMAND { "What to run there; without it, a login shell" "要在机器上执行的命令；缺省时打开登录 shell" }
     A_SHELL { "bash, zsh or fish" "bash、zsh 或 fish" }
     A_OSS_PATH { "oss://bucket/key, or relative to the default path" "oss://bucket/key，或相对于默认路径" }
     A_LOCAL { "Local file or directory" "本地文件或目录" }
@@ -133,6 +136,7 @@ table! {
     O_LOG_MAPPED { "Only mapped log files" "只看映射的日志文件" }
     O_FOLLOW { "Follow the output while it is written" "实时跟踪输出" }
 
+    O_TERMINAL { "With a terminal, also for a command" "为命令也分配终端" }
     O_MACHINES { "Number of machines" "机器数量" }
     O_CLUSTER_DESCRIPTION { "Description of the cluster" "集群描述文字" }
     O_CLUSTER_LOG { "Show the operation log" "显示操作日志" }

@@ -97,6 +97,9 @@ table! {
     ON_DEMAND_TYPES { "On demand:" "按需实例类型：" }
     SPOT_TYPES { "Spot:" "竞价实例类型：" }
     CLUSTER_CREATED { "Cluster created: {cluster}" "集群已创建：{cluster}" }
+    SHELL_ENDED { "the shell ended: {why}" "shell 已结束：{why}" }
+    SHELL_LOST { "the connection to the shell is lost" "与 shell 的连接已断开" }
+    SHELL_HUNG_UP { "hung up" "已挂断" }
     UNKNOWN_SHELL { "there is no completion for `{shell}`; try bash, zsh or fish" "不支持 `{shell}` 的补全；可选 bash、zsh、fish" }
 
     INVALID_OSS_PATH { "`{path}` is not a path of the object store; it should look like oss://bucket/key" "`{path}` 不是有效的 OSS 路径；应形如 oss://bucket/key" }

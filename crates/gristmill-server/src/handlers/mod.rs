@@ -8,6 +8,7 @@ mod instances;
 mod jobs;
 mod live_log;
 mod offers;
+mod shell;
 mod supported;
 mod sync_jobs;
 
@@ -15,7 +16,10 @@ pub use sync_jobs::Waiters;
 
 pub use events::FOLLOWERS_MAX;
 
-use crate::door::{Call, Door, Reply};
+use crate::{
+    door::{Call, Door, Reply},
+    shell::Address,
+};
 use gristmill_wire::{
     api::{Operation, Query, routes::route},
     error::{ApiError, Code},
@@ -23,11 +27,15 @@ use gristmill_wire::{
 use http::StatusCode;
 
 /// Finds the operation and carries it out.
-pub async fn dispatch(door: &Door, call: Call) -> Result<Reply, ApiError> {
-    let (path, raw_query) = call.target.split_once('?').unwrap_or((&call.target, ""));
+pub async fn dispatch(door: &Door, mut call: Call) -> Result<Reply, ApiError> {
+    let target = call.target.clone();
+    let (path, raw_query) = target.split_once('?').unwrap_or((&target, ""));
     let query = Query::parse(raw_query)?;
     if let Some(place) = live_log::LogPlace::of(&call.method, path) {
         return live_log::read(door, &call, &query, place).await;
+    }
+    if let Some(address) = Address::of(&call.method, path) {
+        return shell::open(door, &mut call, address);
     }
     if let Some(job) = jobs::why_path(&call.method, path) {
         return jobs::why(door, &call, job);

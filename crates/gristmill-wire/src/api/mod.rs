@@ -26,6 +26,7 @@ pub mod priority;
 pub mod query;
 pub mod responses;
 pub mod routes;
+pub mod shell;
 pub mod token;
 
 mod configs;
