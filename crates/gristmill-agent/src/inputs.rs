@@ -190,6 +190,25 @@ impl Inputs {
     }
 }
 
+/// Downloads the inputs of a run that has no mounts of its own into [`RunDirectory::inputs`].
+pub async fn fetch(
+    place: &Place,
+    task: &Task,
+    directory: &RunDirectory,
+    remote: &Remote,
+) -> Result<(), Trouble> {
+    let sources = task.inputs.iter().map(source).collect::<Result<Vec<_>, _>>()?;
+    if sources.is_empty() {
+        return Ok(());
+    }
+    directory
+        .make_inputs()
+        .map_err(|error| Trouble::of_machine(Cause::Mount, "no directory for the inputs", error))?;
+    let inputs = Inputs { sources, top: directory.inputs(), mounter: None };
+    // That they are downloaded is the rule here and needs no words.
+    inputs.download(place, task, remote, &mut Notes::default()).await
+}
+
 /// A mapping as a source, and where the program sees it.
 fn source(input: &Mapping) -> Result<(Source, String), Trouble> {
     let path: OssPath = input.remote.parse().map_err(|error| Trouble::Job {

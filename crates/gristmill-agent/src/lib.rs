@@ -23,6 +23,7 @@ mod machine;
 mod oss;
 mod package;
 mod place;
+mod resident;
 mod results;
 mod runs;
 mod shell;

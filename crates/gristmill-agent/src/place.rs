@@ -90,7 +90,8 @@ impl RunDirectory {
         Ok(())
     }
 
-    fn own(&self, name: &str) -> io::Result<PathBuf> {
+    /// Makes a directory that belongs to the sandbox.
+    pub fn own(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.top.join(name);
         fs::DirBuilder::new().mode(OWN_MODE).create(&path)?;
         chown(&path, Some(self.identity.uid), Some(self.identity.gid))?;

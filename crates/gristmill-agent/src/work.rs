@@ -15,6 +15,7 @@ use crate::{
     machine::Machine,
     oss::{Opening, Stores},
     place::{RunDirectories, RunDirectory},
+    resident::Pool,
     results::{self, Notes},
     runs::{Begun, Runs},
     trouble::{Trouble, chain},
@@ -46,9 +47,9 @@ pub const WORKDIR: &str = "/batchcompute/workdir";
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long a start waits to be reported with the end: a program shorter than this costs the
 /// server one commit instead of two.
-const START_UNSAID_MAX: Duration = Duration::from_millis(20);
+pub(crate) const START_UNSAID_MAX: Duration = Duration::from_millis(20);
 /// How long a program may take to end after `SIGTERM`.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Processes and threads of one sandbox.
 const PROCESSES_MAX: u64 = 4_096;
 /// Open files of one process.
@@ -64,7 +65,7 @@ pub struct Place {
     pub(crate) machine: Machine,
     pub(crate) spawner: Spawner,
     /// Where what programs wrote lies.
-    layout: Layout,
+    pub(crate) layout: Layout,
     /// Who owns what programs may write.
     pub(crate) owner: Identity,
     /// Whether inputs can be mounted.
@@ -74,6 +75,8 @@ pub struct Place {
     oss_endpoint: RwLock<String>,
     stores: Stores,
     pub(crate) directories: RunDirectories,
+    /// Programs that stay.
+    pub(crate) residents: Pool,
     /// Rings when this machine can run nothing any more.
     pub(crate) broken: Notify,
 }
@@ -104,6 +107,7 @@ impl Place {
             oss_endpoint,
             stores,
             directories,
+            residents: Pool::default(),
             broken,
         })
     }
@@ -161,6 +165,9 @@ impl Place {
 
     async fn try_execute(&self, mut begun: Begun, notes: &mut Notes) -> Result<RunEnd, Trouble> {
         let (task, run) = (begun.task.clone(), begun.run);
+        if let Some(wish) = &task.resident {
+            return self.serve_call(begun, wish, notes).await;
+        }
         let words = command::split(&task.command_line).map_err(|error| Trouble::Job {
             cause: Cause::Command,
             message: format!("the command line cannot be split: {error}"),
@@ -322,7 +329,7 @@ impl Place {
 
 impl Place {
     /// A machine whose spawner is gone is of no more use; another takes its place.
-    fn not_started(&self, failure: StartFailure) -> Trouble {
+    pub(crate) fn not_started(&self, failure: StartFailure) -> Trouble {
         if failure.stage == Stage::Spawner {
             self.broken.notify_one();
         }
@@ -335,7 +342,7 @@ impl Place {
     }
 }
 
-fn stop(handle: &RunHandle, grace: Duration) {
+pub(crate) fn stop(handle: &RunHandle, grace: Duration) {
     let asked = if grace.is_zero() { handle.kill() } else { handle.stop(grace) };
     if let Err(error) = asked {
         warn!(%error, "could not stop a program; its sandbox ends with the agent");
@@ -343,7 +350,7 @@ fn stop(handle: &RunHandle, grace: Duration) {
 }
 
 /// Runs `work` until the server does not want the run any more.
-async fn unless_cancelled<T>(
+pub(crate) async fn unless_cancelled<T>(
     cancelled: &mut watch::Receiver<bool>,
     work: impl Future<Output = T>,
 ) -> Result<T, Trouble> {
@@ -353,7 +360,7 @@ async fn unless_cancelled<T>(
     }
 }
 
-fn end_of(exit: Exit, timed_out: bool) -> RunEnd {
+pub(crate) fn end_of(exit: Exit, timed_out: bool) -> RunEnd {
     let (kind, number) = match exit {
         _ if timed_out => (EndKind::TimedOut, 0),
         Exit::Code(code) => (EndKind::Exited, code),

@@ -4,10 +4,20 @@
 use crate::keys::{KeyRing, TaskKey};
 use gristmill_core::{Cluster, World};
 use gristmill_model::{
-    ClusterSpec, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId, spec::MountEntry,
+    AccountId, AppCall, ClusterSpec, Generation, JobId, OssPath, Seconds, TaskName, TaskSpec,
+    WorkerId, app::ParameterValue, spec::MountEntry,
 };
-use gristmill_wire::agent::{Mapping, Task};
+use gristmill_wire::agent::{Mapping, Resident, Task};
+use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Variables that say which run it is.
+const RUN_NAMES: [&str; 4] = [
+    "BATCH_COMPUTE_DAG_JOB_ID",
+    "BATCH_COMPUTE_DAG_TASK_ID",
+    "BATCH_COMPUTE_JOB_ID",
+    "BATCH_COMPUTE_TASK_ID",
+];
 
 /// What is the same for all tasks of the region.
 #[derive(Debug, Clone)]
@@ -18,6 +28,8 @@ pub struct Briefing {
     pub oss_endpoint: String,
     /// The object store's host as programs see it (`BATCH_COMPUTE_OSS_HOST`).
     pub oss_host: String,
+    /// When a program that stays has waited for too long.
+    pub daemon_idle_max: Seconds,
 }
 
 impl Briefing {
@@ -30,14 +42,15 @@ impl Briefing {
         number: u32,
         keys: &KeyRing,
     ) -> Option<Task> {
-        let spec = world.any_job(*job)?.spec.tasks.get(task)?;
+        let job_of_task = world.any_job(*job)?;
+        let spec = job_of_task.spec.tasks.get(task)?;
         let cluster = world.any_cluster(world.worker(worker)?.cluster)?;
         let described = &cluster.spec;
         let key = TaskKey { worker, generation, job: *job, task: task.clone() };
         let (access_key_id, access_key_secret) = keys.task_key(&key);
         let mut env = self.environment(job, task, worker, cluster);
         env.extend(spec.program.env.clone());
-        Some(Task {
+        let task = Task {
             number,
             job: job.to_string(),
             task: task.to_string(),
@@ -60,7 +73,42 @@ impl Briefing {
             access_key_secret,
             memory_bytes: 0,
             cpu_millis: 0,
-        })
+            resident: None,
+        };
+        match &job_of_task.spec.app {
+            Some(call) if call.daemonize => {
+                Some(self.resident(task, spec, call, job_of_task.account))
+            }
+            _ => Some(task),
+        }
+    }
+
+    /// The same for a program that stays. It sees the parameters' files of one run after the other
+    /// and no other mounts of the task: those would outlive the key that opens them.
+    fn resident(&self, task: Task, spec: &TaskSpec, call: &AppCall, account: AccountId) -> Task {
+        let AppCall { owner, app_name, revision, .. } = call;
+        let parameters = call.inputs.iter().chain(&call.outputs).map(|(name, value)| {
+            let shown = spec.program.env.get(name).cloned().map(Value::from);
+            let value = match value {
+                ParameterValue::Number(number) => Value::Number(number.clone()),
+                ParameterValue::Text(text) => shown.unwrap_or_else(|| text.as_str().into()),
+            };
+            (name.clone(), value)
+        });
+        let parameters = Value::Object(parameters.collect());
+        let of_run = RUN_NAMES.into_iter().map(str::to_owned);
+        let resident = Resident {
+            key: format!("{account}/{owner}/{app_name}/{revision}"),
+            run_env: of_run.chain(call.inputs.keys().chain(call.outputs.keys()).cloned()).collect(),
+            parameters: parameters.to_string(),
+            idle_seconds_max: self.daemon_idle_max.0,
+        };
+        Task {
+            inputs: spec.inputs.iter().map(|it| mapping(&it.source, &it.local)).collect(),
+            outputs: spec.outputs.iter().map(|it| mapping(&it.destination, &it.local)).collect(),
+            resident: Some(resident),
+            ..task
+        }
     }
 
     /// `reference/api.md` 14.1; the names without `DAG_` are those of older samples. The
@@ -72,13 +120,9 @@ impl Briefing {
         worker: WorkerId,
         cluster: &Cluster,
     ) -> BTreeMap<String, String> {
-        let pairs = [
-            ("BATCH_COMPUTE_DAG_JOB_ID", job.to_string()),
-            ("BATCH_COMPUTE_DAG_TASK_ID", task.to_string()),
-            ("BATCH_COMPUTE_JOB_ID", job.to_string()),
-            ("BATCH_COMPUTE_TASK_ID", task.to_string()),
-        ];
-        let pairs = pairs.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let (job, task) = (job.to_string(), task.to_string());
+        let values = [job.clone(), task.clone(), job, task];
+        let pairs = RUN_NAMES.into_iter().zip(values).map(|(name, value)| (name.to_owned(), value));
         pairs.chain(self.machine_environment(worker, cluster)).collect()
     }
 

@@ -34,6 +34,8 @@ pub struct RegionConfig {
     pub patience: PatienceConfig,
     /// Callers that wait for the end of a job.
     pub sync: SyncConfig,
+    /// Programs of apps that stay on their machine.
+    pub daemons: DaemonsConfig,
     /// Machines on this host.
     pub local: LocalConfig,
     /// Shells on machines.
@@ -57,6 +59,7 @@ impl Default for RegionConfig {
             limits: Limits::default(),
             patience: PatienceConfig::default(),
             sync: SyncConfig::default(),
+            daemons: DaemonsConfig::default(),
             local: LocalConfig::default(),
             shell: ShellConfig::default(),
         }
@@ -111,6 +114,20 @@ pub struct SyncConfig {
 impl Default for SyncConfig {
     fn default() -> Self {
         Self { wait_max: Seconds(600), waiting_max: 256 }
+    }
+}
+
+/// Programs of apps with `Daemonize`, which stay on their machine. Since 0.2.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DaemonsConfig {
+    /// A program that served nothing for longer is ended.
+    pub idle_max: Seconds,
+}
+
+impl Default for DaemonsConfig {
+    fn default() -> Self {
+        Self { idle_max: Seconds(300) }
     }
 }
 

@@ -156,6 +156,7 @@ impl Region {
             region: config.region.clone(),
             oss_endpoint: format!("http://{oss_address}"),
             oss_host: oss_address.to_string(),
+            daemon_idle_max: config.daemons.idle_max,
         };
         let beat = config.patience.worker_beat.into();
         let sessions = Sessions::new(mill.clone(), keys.clone(), briefing.clone(), beat);

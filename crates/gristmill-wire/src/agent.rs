@@ -350,6 +350,26 @@ pub struct Task {
     /// Thousandths of a processor; 0 for no limit.
     #[prost(uint32, tag = "18")]
     pub cpu_millis: u32,
+    /// The runs are served by a program that stays.
+    #[prost(message, optional, tag = "19")]
+    pub resident: Option<Resident>,
+}
+
+/// How a program that stays serves the runs of a task.
+#[derive(Clone, PartialEq, Message)]
+pub struct Resident {
+    /// Account, app and revision: only runs with equal keys may share a program.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The names in [`Task::env`] that belong to a run and not to the program.
+    #[prost(string, repeated, tag = "2")]
+    pub run_env: Vec<String>,
+    /// A JSON object: the values of the app's parameters.
+    #[prost(string, tag = "3")]
+    pub parameters: String,
+    /// Seconds without a run after which the program is ended.
+    #[prost(uint32, tag = "4")]
+    pub idle_seconds_max: u32,
 }
 
 /// A place in the object store and a local path.

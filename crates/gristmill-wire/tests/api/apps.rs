@@ -103,7 +103,7 @@ fn a_detail_sent_back_is_the_same_app() {
         "Docker",
         json!({"Image": "localhost:5000/copy", "RegistryOSSPath": "oss://b/dockers/", "RunMode": "x"}),
     );
-    for body in [an_app(), full_app(), docker, with(full_app(), "Daemonize", json!(true))] {
+    for body in [an_app(), full_app(), docker, with(an_app(), "Daemonize", json!(true))] {
         let spec = app(&body).expect("legal");
         assert_eq!(app(&app_detail(&spec)).as_ref(), Ok(&spec));
         let kept = serde_json::to_string(&spec).expect("plain");
@@ -174,6 +174,7 @@ fn an_app_that_breaks_a_rule_is_refused_with_its_code() {
         ("EnvVars", json!({"a": "x".repeat(1001)}), "InvalidEnvVars"),
         ("EnvVars", texts.into(), "InvalidEnvVars"),
         ("Daemonize", json!("yes"), "InvalidDaemonize"),
+        ("Daemonize", json!(true), "InvalidLocalPath"),
         ("Config", json!([]), "InvalidConfig"),
         ("Config", json!({"InstanceCount": 7}), "InvalidInstanceCount"),
         ("Config", json!({"InstanceCount": {"Default": 0}}), "InvalidInstanceCount"),

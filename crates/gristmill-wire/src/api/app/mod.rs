@@ -192,6 +192,11 @@ fn parameters_together(spec: &AppSpec) -> Result<(), ApiError> {
         if path.is_empty() {
             continue;
         }
+        // A program that stays sees the files of call after call in one directory.
+        if spec.daemonize && !parameter.local_path.ends_with('/') {
+            let reason = format!("of {} must end in / in an app with Daemonize", quote(key));
+            return Err(ApiError::invalid("LocalPath", reason));
+        }
         if let Some(other) = seen.insert(path, key) {
             let reason = format!("of {} and {} are the same", quote(other), quote(key));
             return Err(ApiError::invalid("LocalPath", reason));
