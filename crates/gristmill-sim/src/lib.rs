@@ -17,11 +17,14 @@
 //! Start at [`run`]; `stage` holds the loop.
 
 mod chance;
+mod large;
 mod machines;
 mod referee;
 mod region;
 mod stage;
 mod users;
+
+pub use large::{Large, LargeSetup};
 
 use gristmill_model::Event;
 use std::fmt;

@@ -100,15 +100,10 @@ fn submission(
     number: u64,
 ) -> Input {
     let mut spec = JobSpec {
-        name: "job".parse().expect("a legal name"),
-        description: String::new(),
         priority: chance.below(4) as u16,
         fail_on_instance_fail: !chance.one_in(3),
         auto_release: chance.one_in(6),
-        notification: None,
-        tasks: BTreeMap::new(),
-        dependencies: BTreeMap::new(),
-        app: None,
+        ..empty_job()
     };
     let names: Vec<TaskName> = (0..chance.between(1, 4))
         .map(|number| format!("t{number}").parse().expect("a legal name"))
@@ -130,6 +125,27 @@ fn task(clusters: &[ClusterId], chance: &mut Chance) -> TaskSpec {
         Some(cluster) if !chance.one_in(3) => Placement::Fixed(cluster),
         _ => Placement::Auto(shape(chance.one_in(4))),
     };
+    let (instances, retry_count_max) = (chance.between(1, 5), chance.between(0, 2));
+    TaskSpec { retry_count_max, ..plain_task(placement, instances) }
+}
+
+/// A job without tasks.
+pub fn empty_job() -> JobSpec {
+    JobSpec {
+        name: "job".parse().expect("a legal name"),
+        description: String::new(),
+        priority: 0,
+        fail_on_instance_fail: true,
+        auto_release: false,
+        notification: None,
+        tasks: BTreeMap::new(),
+        dependencies: BTreeMap::new(),
+        app: None,
+    }
+}
+
+/// The smallest task of so many instances.
+pub fn plain_task(placement: Placement, instance_count: u32) -> TaskSpec {
     TaskSpec {
         program: Program {
             command_line: "true".to_owned(),
@@ -137,8 +153,8 @@ fn task(clusters: &[ClusterId], chance: &mut Chance) -> TaskSpec {
             env: BTreeMap::new(),
             docker: None,
         },
-        instance_count: chance.between(1, 5),
-        retry_count_max: chance.between(0, 2),
+        instance_count,
+        retry_count_max: 0,
         timeout: Seconds(60),
         placement,
         inputs: Vec::new(),
@@ -168,15 +184,21 @@ fn shape(reserve_on_fail: bool) -> AutoCluster {
 }
 
 fn creation(account: AccountId, chance: &mut Chance, number: u64) -> Input {
+    let spec = Arc::new(cluster_of(chance.between(0, 3)));
+    Input::CreateCluster { account, spec, token: token(number) }
+}
+
+/// A cluster of so many machines.
+pub fn cluster_of(desired: u32) -> ClusterSpec {
     let machines = GroupSpec {
-        desired: chance.between(0, 3),
+        desired,
         instance_type: None,
         image: None,
         resource: Resource::OnDemand,
         host_name_prefix: String::new(),
         mode: String::new(),
     };
-    let spec = ClusterSpec {
+    ClusterSpec {
         name: "cluster".parse().expect("a legal name"),
         description: String::new(),
         image: None,
@@ -188,6 +210,5 @@ fn creation(account: AccountId, chance: &mut Chance, number: u64) -> Input {
         configs: Configs::default(),
         notification: None,
         extra: BTreeMap::new(),
-    };
-    Input::CreateCluster { account, spec: Arc::new(spec), token: token(number) }
+    }
 }

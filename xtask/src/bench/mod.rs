@@ -10,6 +10,7 @@
 mod floor;
 mod machine;
 mod null;
+mod plan;
 mod processor;
 mod read;
 mod region;
@@ -33,6 +34,8 @@ pub enum Bench {
     Short(short::Short),
     /// Instances that cost nothing, on agents that answer at once: what the server costs.
     Null(null::Null),
+    /// The planner in a world of ten thousand machines and a million instances.
+    Plan(plan::Plan),
     /// Reading an object through a mount, beside the store's own HTTP and a local file.
     Read(read::Read),
 }
@@ -54,6 +57,7 @@ impl Bench {
         match self {
             Self::Short(short) => short.run(house),
             Self::Null(null) => null.run(house),
+            Self::Plan(plan) => plan.run(house),
             Self::Read(read) => read.run(house),
         }
     }
