@@ -5,6 +5,8 @@
 //! large graph SEED TASKS INSTANCES
 //! ```
 
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)] // it measures; the world it drives has no clock
+
 use gristmill_sim::{Large, LargeSetup};
 use std::{
     process::ExitCode,
