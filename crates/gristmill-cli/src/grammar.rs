@@ -302,6 +302,9 @@ impl Words {
             opt('n', "nodes", "N", h::O_MACHINES),
             opt('t', "type", "TYPE", h::O_TYPE),
             opt('i', "image", "IMAGE", h::O_IMAGE),
+            opt('m', "mount", "MOUNTS", h::O_MOUNT),
+            opt('u', "user_data", "PAIRS", h::O_USER_DATA),
+            opt('e', "env", "PAIRS", h::O_ENV),
             opt(' ', "spot_price_limit", "PRICE", h::O_SPOT_PRICE_LIMIT),
             flag('y', "yes", h::O_YES),
             flag(' ', "show_json", h::O_SHOW_JSON),
@@ -322,6 +325,8 @@ impl Words {
                 &[("clusters!", h::A_CLUSTERS)],
                 &[flag('y', "yes", h::O_YES)],
             ),
+            self.machine_change("recreate_cluster_instance", &["rci"], h::C_RECREATE_MACHINE),
+            self.machine_change("delete_cluster_instance", &["dci"], h::C_DELETE_MACHINE),
             self.ssh(),
             self.command(
                 "update_cluster",
@@ -331,6 +336,17 @@ impl Words {
                 &update,
             ),
         ]
+    }
+
+    fn machine_change(
+        self,
+        name: &'static str,
+        aliases: &'static [&'static str],
+        about: Text,
+    ) -> Command {
+        let place =
+            [("cluster!", h::A_CLUSTER), ("group!", h::A_GROUP), ("machines!", h::A_MACHINES)];
+        self.command(name, aliases, about, &place, &[flag('y', "yes", h::O_YES)])
     }
 
     fn ssh(self) -> Command {
@@ -352,8 +368,29 @@ impl Words {
                 "image",
                 &["img", "i"],
                 h::C_IMAGE,
-                &[],
-                &[flag(' ', "show_json", h::O_SHOW_JSON_READ)],
+                &[("image", h::A_IMAGE)],
+                &[
+                    flag('d', "description", h::O_SHOW_JSON_READ),
+                    flag(' ', "show_json", h::O_SHOW_JSON_READ),
+                ],
+            ),
+            self.command(
+                "create_image",
+                &["ci"],
+                h::C_CREATE_IMAGE,
+                &[("name!", h::A_IMAGE_NAME), ("ecsImageId!", h::A_ECS_IMAGE)],
+                &[
+                    opt('p', "platform", "NAME", h::O_PLATFORM),
+                    opt('d', "description", "TEXT", h::O_IMAGE_DESCRIPTION),
+                    flag(' ', "show_json", h::O_SHOW_JSON),
+                ],
+            ),
+            self.command(
+                "delete_image",
+                &["di"],
+                h::C_DELETE_IMAGE,
+                &[("images!", h::A_IMAGES)],
+                &[flag('y', "yes", h::O_YES)],
             ),
             self.command("instance_type", &["it", "t"], h::C_INSTANCE_TYPE, &[], &[]),
             self.command("resource_type", &["rt", "r"], h::C_RESOURCE_TYPE, &[], &[]),
@@ -478,6 +515,10 @@ mod tests {
             ("d", "disk_type"),
             ("e", "event"),
             ("i", "image"),
+            ("ci n m-1 -p windows", "create_image"),
+            ("di img-1 -y", "delete_image"),
+            ("rci c g i-1", "recreate_cluster_instance"),
+            ("dci c g i-1,i-2 -y", "delete_cluster_instance"),
             ("o ls", "oss"),
             ("cj {}", "create_job"),
         ] {

@@ -279,6 +279,45 @@ impl Client {
         Ok(images)
     }
 
+    /// `GET /images/{image}`.
+    pub async fn get_image(&self, image: &str) -> Result<Image, ClientError> {
+        self.read(Call::get(&["images", image])).await
+    }
+
+    /// `POST /images`: registers an image, and returns its id.
+    pub async fn create_image(&self, description: &Value) -> Result<String, ClientError> {
+        let token = (self.fresh_id)().replace('-', "");
+        let call = Call::to("POST", &["images"]).query("IdempotentToken", &token);
+        self.created(call.body(description).repeatable()).await
+    }
+
+    /// `DELETE /images/{image}`.
+    pub async fn delete_image(&self, image: &str) -> Result<(), ClientError> {
+        self.send(Call::to("DELETE", &["images", image])).await.map(drop)
+    }
+
+    /// `POST /clusters/{cluster}/groups/{group}/instances/{machine}/recreate`.
+    pub async fn recreate_machine(
+        &self,
+        cluster: &str,
+        group: &str,
+        machine: &str,
+    ) -> Result<(), ClientError> {
+        let place = ["clusters", cluster, "groups", group, "instances", machine, "recreate"];
+        self.send(Call::to("POST", &place)).await.map(drop)
+    }
+
+    /// `DELETE /clusters/{cluster}/groups/{group}/instances/{machine}`.
+    pub async fn delete_machine(
+        &self,
+        cluster: &str,
+        group: &str,
+        machine: &str,
+    ) -> Result<(), ClientError> {
+        let place = ["clusters", cluster, "groups", group, "instances", machine];
+        self.send(Call::to("DELETE", &place)).await.map(drop)
+    }
+
     /// `GET /quotas`.
     pub async fn quotas(&self) -> Result<Quotas, ClientError> {
         self.read(Call::get(&["quotas"])).await

@@ -310,9 +310,15 @@ pub struct Image {
     /// `Linux` or `Windows`.
     #[serde(deserialize_with = "tolerant")]
     pub platform: String,
-    /// `System` or `Custom`.
+    /// `System` or `Self`.
     #[serde(rename = "Type", deserialize_with = "tolerant")]
     pub kind: String,
+    /// `m-…`, for one's own.
+    #[serde(deserialize_with = "tolerant")]
+    pub ecs_image_id: String,
+    /// Free text.
+    #[serde(deserialize_with = "tolerant")]
+    pub description: String,
     /// When it was made.
     #[serde(deserialize_with = "time")]
     pub creation_time: Option<Timestamp>,

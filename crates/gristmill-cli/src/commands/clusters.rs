@@ -217,6 +217,16 @@ pub(super) async fn update(words: &ArgMatches, session: &mut Session) -> Outcome
     if let Some(image) = text(words, "image") {
         change.insert("ImageId".into(), image.into());
     }
+    if let Some(mounts) = text(words, "mount") {
+        let entries: Vec<Value> =
+            mapping::mounts(mounts)?.iter().map(mapping::Mount::entry).collect();
+        change.insert("Configs".into(), json!({"Mounts": {"Entries": entries}}));
+    }
+    for (option, member) in [("user_data", "UserData"), ("env", "EnvVars")] {
+        if let Some(pairs) = text(words, option) {
+            change.insert(member.into(), json!(mapping::pairs(pairs)));
+        }
+    }
     let change = Value::Object(change);
     if words.get_flag("show_json") {
         session.out.data(&serde_json::to_string_pretty(&change)?)?;

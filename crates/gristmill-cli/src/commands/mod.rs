@@ -8,9 +8,11 @@ mod act;
 mod check;
 mod clusters;
 mod detail;
+mod images;
 mod jobs;
 mod log;
 mod login;
+mod machines;
 mod oss;
 mod resources;
 mod ssh;
@@ -102,7 +104,11 @@ async fn dispatch(matches: &ArgMatches, session: &mut Session) -> Outcome {
         "delete_cluster" => clusters::delete(words, session).await,
         "update_cluster" => clusters::update(words, session).await,
         "ssh" => ssh::ssh(words, session).await,
-        "image" => resources::images(words, session).await,
+        "image" => images::images(words, session).await,
+        "create_image" => images::create(words, session).await,
+        "delete_image" => images::delete(words, session).await,
+        "recreate_cluster_instance" => machines::recreate(words, session).await,
+        "delete_cluster_instance" => machines::delete(words, session).await,
         "instance_type" => resources::instance_types(session).await,
         "resource_type" => resources::resource_types(session).await,
         "disk_type" => resources::disk_types(session).await,

@@ -1,9 +1,8 @@
-//! `it r d e i` and `completion`: what there is to choose from.
+//! `it r d e` and `completion`: what there is to choose from.
 
 use super::{End, Outcome, required};
 use crate::{
-    caches::Kind, client::MachineType, grammar, moment, session::Session, submit::JOB_EVENTS,
-    table, words::messages as m,
+    client::MachineType, grammar, session::Session, submit::JOB_EVENTS, table, words::messages as m,
 };
 use clap::ArgMatches;
 use std::collections::BTreeMap;
@@ -11,38 +10,6 @@ use std::collections::BTreeMap;
 /// Events a cluster can notify of.
 pub(super) const CLUSTER_EVENTS: [&str; 3] =
     ["OnClusterDeleted", "OnInstanceCreated", "OnInstanceActive"];
-
-/// `bcs i`.
-pub(super) async fn images(words: &ArgMatches, session: &mut Session) -> Outcome {
-    let client = session.client()?;
-    if words.get_flag("show_json") {
-        let answer = client.list_raw(&["images"]).await?;
-        session.out.data(&serde_json::to_string_pretty(&answer)?)?;
-        return Ok(End::Success);
-    }
-    // A service may list its own images in both answers.
-    let mut seen = std::collections::BTreeSet::new();
-    let mut images = client.list_images().await?;
-    images.retain(|image| seen.insert(image.id.clone()));
-    let rows: Vec<Vec<String>> = images
-        .iter()
-        .map(|image| {
-            let created = moment::local(image.creation_time, &session.env.zone);
-            vec![
-                image.id.clone(),
-                image.name.clone(),
-                image.platform.clone(),
-                image.kind.clone(),
-                created,
-            ]
-        })
-        .collect();
-    let header = ["Id", "Name", "Platform", "Type", "CreationTime"];
-    let table = table::numbered(&header, &rows, session.out.colour);
-    session.out.data(&table)?;
-    session.caches.remember(Kind::Images, images.into_iter().map(|image| image.id).collect())?;
-    Ok(End::Success)
-}
 
 /// `bcs it`: the types of the quota, with what `available` says of them.
 pub(super) async fn instance_types(session: &mut Session) -> Outcome {

@@ -27,7 +27,11 @@ table! {
     C_CLUSTER { "List clusters, or show a cluster or group" "查看集群列表，或集群、组的详情" }
     C_CREATE_CLUSTER { "Make a cluster" "创建集群" }
     C_DELETE_CLUSTER { "Delete clusters" "删除集群" }
-    C_UPDATE_CLUSTER { "Change the number of machines of a cluster" "修改集群的机器数量" }
+    C_UPDATE_CLUSTER { "Change a cluster: machines, image, mounts, variables" "修改集群：机器数量、镜像、挂载、环境变量" }
+    C_RECREATE_MACHINE { "Replace machines of a cluster" "重建集群中的机器" }
+    C_DELETE_MACHINE { "Remove machines of a cluster; their group gets smaller" "删除集群中的机器，组的数量随之减少" }
+    C_CREATE_IMAGE { "Register an image of one's own" "注册自己的镜像" }
+    C_DELETE_IMAGE { "Delete images of one's own" "删除自己的镜像" }
     C_SSH { "Open a shell on a machine of a fixed cluster, or run a command there" "在固定集群的机器上打开 shell 或执行命令" }
     C_IMAGE { "List images" "查看镜像列表" }
     C_INSTANCE_TYPE { "List machine types" "查看可用实例类型" }
@@ -61,6 +65,11 @@ table! {
     A_CLUSTERS { "Cluster ids, separated by commas" "集群 ID，多个用逗号隔开" }
     A_CLUSTER_NAME { "Name of the cluster" "集群名" }
     A_GROUP { "Group name (default: group)" "组名（默认 group）" }
+    A_MACHINES { "Machine ids, separated by commas" "机器 ID，多个用逗号隔开" }
+    A_IMAGE { "Image id, or its number in the last list" "镜像 ID，或上次列表中的序号" }
+    A_IMAGES { "Image ids, separated by commas" "镜像 ID，多个用逗号隔开" }
+    A_IMAGE_NAME { "Name of the image" "镜像名" }
+    A_ECS_IMAGE { "Id of the imported image, m-..." "已导入镜像的 ID，m-..." }
     A_MACHINE { "Machine id, or its number in the last list" "机器 ID，或上次列表中的序号" }
     A_REMOTE_COMMAND { "What to run there; without it, a login shell" "要在机器上执行的命令；缺省时打开登录 shell" }
     A_SHELL { "bash, zsh or fish" "bash、zsh 或 fish" }
@@ -136,6 +145,8 @@ table! {
     O_LOG_MAPPED { "Only mapped log files" "只看映射的日志文件" }
     O_FOLLOW { "Follow the output while it is written" "实时跟踪输出" }
 
+    O_PLATFORM { "Linux or Windows (default: Linux)" "Linux 或 Windows（默认 Linux）" }
+    O_IMAGE_DESCRIPTION { "Description of the image" "镜像描述文字" }
     O_TERMINAL { "With a terminal, also for a command" "为命令也分配终端" }
     O_MACHINES { "Number of machines" "机器数量" }
     O_CLUSTER_DESCRIPTION { "Description of the cluster" "集群描述文字" }

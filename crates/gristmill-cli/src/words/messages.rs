@@ -97,6 +97,12 @@ table! {
     ON_DEMAND_TYPES { "On demand:" "按需实例类型：" }
     SPOT_TYPES { "Spot:" "竞价实例类型：" }
     CLUSTER_CREATED { "Cluster created: {cluster}" "集群已创建：{cluster}" }
+    IMAGE_CREATED { "Image created: {image}" "镜像已创建：{image}" }
+    INVALID_ECS_IMAGE { "an imported image has an id that begins with m-, not `{id}`" "导入的镜像 ID 以 m- 开头，而不是 `{id}`" }
+    INVALID_PLATFORM { "platform must be Linux or Windows, not `{text}`" "平台必须是 Linux 或 Windows，而不是 `{text}`" }
+    ASK_DELETE_IMAGE { "Delete {images}. Are you sure?" "删除 {images}，确定吗？" }
+    ASK_DELETE_MACHINE { "Remove {machines} from {cluster}. Are you sure?" "从 {cluster} 中删除 {machines}，确定吗？" }
+    ASK_RECREATE_MACHINE { "Replace {machines} of {cluster}. Are you sure?" "重建 {cluster} 中的 {machines}，确定吗？" }
     SHELL_ENDED { "the shell ended: {why}" "shell 已结束：{why}" }
     SHELL_LOST { "the connection to the shell is lost" "与 shell 的连接已断开" }
     SHELL_HUNG_UP { "hung up" "已挂断" }

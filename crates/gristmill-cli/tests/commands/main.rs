@@ -2,6 +2,7 @@
 
 mod door;
 mod jobs;
+mod machines;
 mod objects;
 mod settings;
 mod stage;
