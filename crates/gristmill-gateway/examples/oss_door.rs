@@ -5,7 +5,7 @@
 //! Without a directory a temporary one is used and removed at the end. Ends when its standard
 //! input ends, so that it never outlives the test that started it.
 
-use gristmill_gateway::{AccessKeys, Gateway, Key, Scope, Settings, serve};
+use gristmill_gateway::{AccessKeys, Gateway, Key, Scope, Settings, Unwelcome, serve};
 use gristmill_model::{AccountId, Timestamp};
 use gristmill_objects::{Clock, disk::DiskStore};
 use std::{
@@ -21,13 +21,13 @@ struct OneKey {
 }
 
 impl AccessKeys for OneKey {
-    fn find(&self, access_key_id: &str) -> Option<Key> {
-        (access_key_id == self.id).then(|| Key {
+    fn find(&self, access_key_id: &str, _: Option<&str>) -> Result<Key, Unwelcome> {
+        let key = (access_key_id == self.id).then(|| Key {
             secret: self.secret.clone(),
             account: AccountId(1),
-            security_token: None,
             scope: Scope::Everything,
-        })
+        });
+        key.ok_or(Unwelcome::Unknown)
     }
 }
 

@@ -9,16 +9,19 @@
 //! - Others than the owner get what the ACL of object or bucket gives them, and never a listing.
 
 use crate::fault::Fault;
-use gristmill_model::{AccountId, Timestamp};
+use gristmill_model::{
+    AccountId, Timestamp,
+    policy::{Grant, OssRights},
+};
 use gristmill_objects::{BucketAcl, BucketInfo};
 use gristmill_wire::oss::sign::{Request, presented};
 use std::fmt;
 
 /// Where access keys are looked up.
 pub trait AccessKeys: Send + Sync + 'static {
-    /// The key of this id, if there is one and it is active. Called for every signed request, so
-    /// it should not wait.
-    fn find(&self, access_key_id: &str) -> Option<Key>;
+    /// The key of this id, if it is worth anything with this security token. Called for every
+    /// signed request, so it should not wait.
+    fn find(&self, access_key_id: &str, token: Option<&str>) -> Result<Key, Unwelcome>;
 }
 
 /// What an access key is worth.
@@ -28,10 +31,23 @@ pub struct Key {
     pub secret: String,
     /// For whom it speaks.
     pub account: AccountId,
-    /// For a temporary key: the token every request must carry.
-    pub security_token: Option<String>,
     /// How far it reaches.
     pub scope: Scope,
+}
+
+/// Why a key is worth nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unwelcome {
+    /// There is no such key, or it needs a token and has none.
+    Unknown,
+    /// The key is switched off.
+    Inactive,
+    /// Its account is.
+    AccountDisabled,
+    /// The token does not belong to it.
+    WrongToken,
+    /// It was temporary.
+    Expired,
 }
 
 /// How far a key reaches.
@@ -43,32 +59,32 @@ pub enum Scope {
     Grants(Vec<Grant>),
 }
 
-/// A part of a bucket, and what may be done there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// The bucket.
-    pub bucket: String,
-    /// Which keys.
-    pub what: Granted,
-    /// Get, head, and list inside a granted prefix.
-    pub read: bool,
-    /// Put, append, multipart, delete.
-    pub write: bool,
-}
-
-/// The keys of a grant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Granted {
-    /// All keys that start so.
-    Prefix(String),
-    /// This very key.
-    Key(String),
-}
-
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without secret and token.
+        // Without the secret.
         f.debug_struct("Key").field("account", &self.account).field("scope", &self.scope).finish()
+    }
+}
+
+impl Unwelcome {
+    fn fault(self) -> Fault {
+        let (code, message) = match self {
+            Self::Unknown => (
+                "InvalidAccessKeyId",
+                "The OSS Access Key Id you provided does not exist in our records.",
+            ),
+            Self::Inactive => {
+                ("InvalidAccessKeyId", "The OSS Access Key Id you provided is disabled.")
+            }
+            Self::AccountDisabled => ("UserDisable", "The account of this access key is disabled."),
+            Self::WrongToken => {
+                ("InvalidSecurityToken", "The security token you provided is invalid.")
+            }
+            Self::Expired => {
+                ("SecurityTokenExpired", "The security token you provided has expired.")
+            }
+        };
+        Fault::new(code, message)
     }
 }
 
@@ -93,6 +109,8 @@ pub(crate) enum Wish<'a> {
     Read(&'a str),
     /// Write an object.
     Write(&'a str),
+    /// Delete an object.
+    Delete(&'a str),
     /// List keys that start so.
     List(&'a str),
     /// Look at or change the bucket itself.
@@ -108,13 +126,9 @@ pub(crate) fn authenticate(
 ) -> Result<Caller, Fault> {
     let Some(presented) = presented(request)? else { return Ok(Caller::Anonymous) };
     let id = &presented.access_key_id;
-    let key = keys.find(id).ok_or_else(|| {
-        Fault::new(
-            "InvalidAccessKeyId",
-            "The OSS Access Key Id you provided does not exist in our records.",
-        )
-        .detail("OSSAccessKeyId", id)
-    })?;
+    let token = presented.security_token.as_deref().filter(|token| !token.is_empty());
+    let key =
+        keys.find(id, token).map_err(|unwelcome| unwelcome.fault().detail("OSSAccessKeyId", id))?;
     presented.verify(request, &key.secret, regions, now).map_err(|error| {
         let mismatch = error.code() == "SignatureDoesNotMatch";
         let fault = Fault::from(error);
@@ -125,9 +139,6 @@ pub(crate) fn authenticate(
             false => fault,
         }
     })?;
-    if key.security_token.is_some() && key.security_token != presented.security_token {
-        return Err(Fault::new("InvalidSecurityToken", "The security token is not valid."));
-    }
     Ok(Caller::Known { account: key.account, scope: key.scope })
 }
 
@@ -149,7 +160,7 @@ impl Caller {
     pub fn check_scope(&self, bucket: &str, wish: Wish) -> Result<(), Fault> {
         match self {
             Self::Known { scope: Scope::Grants(grants), .. }
-                if !grants.iter().any(|grant| grant.covers(bucket, wish)) =>
+                if !grants.iter().any(|grant| covers(grant, bucket, wish)) =>
             {
                 Err(Fault::denied())
             }
@@ -166,28 +177,21 @@ impl Caller {
     pub fn check_public(acl: BucketAcl, wish: Wish) -> Result<(), Fault> {
         match (wish, acl) {
             (Wish::Read(_), BucketAcl::PublicRead | BucketAcl::PublicReadWrite)
-            | (Wish::Write(_), BucketAcl::PublicReadWrite) => Ok(()),
+            | (Wish::Write(_) | Wish::Delete(_), BucketAcl::PublicReadWrite) => Ok(()),
             _ => Err(Fault::denied()),
         }
     }
 }
 
-impl Grant {
-    fn covers(&self, bucket: &str, wish: Wish) -> bool {
-        let reaches = |key: &str| match &self.what {
-            Granted::Prefix(prefix) => key.starts_with(prefix.as_str()),
-            Granted::Key(granted) => key == granted,
-        };
-        self.bucket == bucket
-            && match wish {
-                Wish::Read(key) => self.read && reaches(key),
-                Wish::Write(key) => self.write && reaches(key),
-                Wish::List(prefix) => {
-                    self.read && matches!(self.what, Granted::Prefix(_)) && reaches(prefix)
-                }
-                Wish::Manage => false,
-            }
-    }
+fn covers(grant: &Grant, bucket: &str, wish: Wish) -> bool {
+    let (key, rights) = match wish {
+        Wish::Read(key) => (key, OssRights::GET),
+        Wish::Write(key) => (key, OssRights::PUT),
+        Wish::Delete(key) => (key, OssRights::DELETE),
+        Wish::List(prefix) => (prefix, OssRights::LIST),
+        Wish::Manage => return false,
+    };
+    grant.covers(bucket, key, rights)
 }
 
 #[cfg(test)]
@@ -198,16 +202,16 @@ mod tests {
         Caller::Known { account: AccountId(1), scope: Scope::Grants(grants) }
     }
 
-    fn grant(what: Granted, read: bool, write: bool) -> Grant {
-        Grant { bucket: "bkt".into(), what, read, write }
+    fn grant(place: &str, rights: OssRights) -> Grant {
+        Grant { place: Some(place.parse().expect("legal")), rights }
     }
 
     #[test]
     fn a_scoped_key_reaches_what_it_was_granted() {
         let caller = scoped(vec![
-            grant(Granted::Prefix("in/".into()), true, false),
-            grant(Granted::Prefix("out/".into()), false, true),
-            grant(Granted::Key("one".into()), true, false),
+            grant("oss://bkt/in/", OssRights::READ),
+            grant("oss://bkt/out/", OssRights::WRITE),
+            grant("oss://bkt/one", OssRights::READ),
         ]);
         let may = |bucket, wish| caller.check_scope(bucket, wish).is_ok();
         for (wish, right) in [
@@ -219,6 +223,8 @@ mod tests {
             (Wish::Write("in/a"), false),
             (Wish::Write("out/a"), true),
             (Wish::Write("one"), false),
+            (Wish::Delete("out/a"), true),
+            (Wish::Delete("in/a"), false),
             (Wish::List("in/"), true),
             (Wish::List("in/sub"), true),
             (Wish::List("i"), false),
@@ -246,13 +252,8 @@ mod tests {
 
     #[test]
     fn a_key_does_not_show_its_secret() {
-        let key = Key {
-            secret: "hush".into(),
-            account: AccountId(1),
-            security_token: Some("token".into()),
-            scope: Scope::Everything,
-        };
+        let key = Key { secret: "hush".into(), account: AccountId(1), scope: Scope::Everything };
         let shown = format!("{key:?}");
-        assert!(!shown.contains("hush") && !shown.contains("token"), "{shown}");
+        assert!(!shown.contains("hush"), "{shown}");
     }
 }

@@ -28,7 +28,7 @@ mod object;
 mod reply;
 mod route;
 
-pub use caller::{AccessKeys, Grant, Granted, Key, Scope};
+pub use caller::{AccessKeys, Key, Scope, Unwelcome};
 
 use bytes::Bytes;
 use gristmill_objects::{Clock, LocalStore};

@@ -234,7 +234,7 @@ pub(crate) async fn head(call: &Call<'_>) -> Result<Reply, Fault> {
 /// `DELETE /key`: 204, also when it is not there.
 pub(crate) async fn delete(call: &Call<'_>) -> Result<Reply, Fault> {
     let key = &call.address.key;
-    call.permit(Wish::Write(key)).await?;
+    call.permit(Wish::Delete(key)).await?;
     call.store().delete(&call.address.bucket, key).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
@@ -244,18 +244,18 @@ pub(crate) async fn delete_many(call: &Call<'_>, body: ByteStream) -> Result<Rep
     let bucket = &call.address.bucket;
     // Whoever may write nothing here need not send the keys.
     if call.caller == Caller::Anonymous {
-        call.permit(Wish::Write("")).await?;
+        call.permit(Wish::Delete("")).await?;
     }
     let asked = ask::delete_objects(&body::gather(&call.headers, body).await?)?;
     if !asked.keys.iter().all(|key| is_key(key)) {
         return Err(Fault::new("InvalidObjectName", "A key is not valid."));
     }
     for key in &asked.keys {
-        call.caller.check_scope(bucket, Wish::Write(key))?;
+        call.caller.check_scope(bucket, Wish::Delete(key))?;
     }
     if !call.caller.owns(&call.store().bucket(bucket).await?) {
         for key in &asked.keys {
-            call.permit(Wish::Write(key)).await?;
+            call.permit(Wish::Delete(key)).await?;
         }
     }
     call.store().delete_many(bucket, &asked.keys).await?;

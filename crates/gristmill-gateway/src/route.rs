@@ -305,7 +305,9 @@ impl Call<'_> {
             return Ok(info);
         }
         let acl = match wish {
-            Wish::Read(key) | Wish::Write(key) => self.object_acl(bucket, key).await,
+            Wish::Read(key) | Wish::Write(key) | Wish::Delete(key) => {
+                self.object_acl(bucket, key).await
+            }
             Wish::List(_) | Wish::Manage => None,
         };
         Caller::check_public(acl.unwrap_or(info.acl), wish)?;

@@ -128,15 +128,33 @@ async fn a_scoped_key_reaches_what_it_was_granted_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_temporary_key_needs_its_token() {
+async fn a_key_that_is_worth_nothing_is_refused_with_the_reason() {
     let door = door_with_objects().await;
-    let refused = |outcome: Result<String, ObjectError>| match outcome {
-        Err(ObjectError::Denied { message, .. }) => message.starts_with("InvalidSecurityToken"),
-        _ => false,
-    };
-    assert!(refused(get(&door.client("token", Scheme::V1), "one").await));
-    assert!(refused(get(&door.client_with_token("wrong-token"), "one").await));
+    for (client, code) in [
+        (door.client("token", Scheme::V1), "InvalidAccessKeyId"),
+        (door.client_with_token("wrong-token"), "InvalidSecurityToken"),
+        (door.client_with_token("old-token"), "SecurityTokenExpired"),
+        (door.client("inactive", Scheme::V4), "InvalidAccessKeyId"),
+        (door.client("disabled", Scheme::V1), "UserDisable"),
+    ] {
+        let outcome = get(&client, "one").await;
+        assert!(
+            matches!(&outcome, Err(ObjectError::Denied { message, .. }) if message.starts_with(code)),
+            "{code}: {outcome:?}"
+        );
+    }
     assert_eq!(get(&door.client_with_token("right-token"), "one").await.expect("reads"), "one");
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_read_reads_everywhere_and_deletes_nothing() {
+    let door = door_with_objects().await;
+    let reader = door.client("reader", Scheme::V1);
+    assert_eq!(get(&reader, "one").await.expect("reads"), "one");
+    let outcome = reader.delete("bkt", "one").await;
+    assert!(is_denied(&outcome), "{outcome:?}");
+    let outcome = reader.put("bkt", "one", PutOptions::default(), body_of("two")).await;
+    assert!(is_denied(&outcome), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ pub mod ids;
 pub mod input;
 pub mod names;
 pub mod notice;
+pub mod policy;
 pub mod ranges;
 pub mod spec;
 pub mod state;

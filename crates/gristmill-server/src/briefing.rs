@@ -1,7 +1,7 @@
 //! What an agent is told about a task: the job's specification, the cluster's environment, and
 //! a key for the object store that opens nothing else.
 
-use crate::keys::{KeyRing, TaskKey};
+use crate::{keys::KeyRing, task_keys::TaskKey};
 use gristmill_core::{Cluster, World};
 use gristmill_model::{
     AccountId, AppCall, ClusterSpec, Generation, JobId, OssPath, Seconds, TaskName, TaskSpec,

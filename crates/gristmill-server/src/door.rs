@@ -13,7 +13,7 @@ use crate::{
     catalogue::Catalogue,
     config::RegionConfig,
     handlers,
-    keys::KeyRing,
+    keys::{KeyRing, Unwelcome, Welcome},
     mill::{Clock, Mill, MillError},
     registrar::Registrar,
     sessions::Sessions,
@@ -23,7 +23,11 @@ use axum::{
     body::Body,
     extract::{FromRequestParts, ws::WebSocketUpgrade},
 };
-use gristmill_model::AccountId;
+use gristmill_model::{
+    AccountId,
+    policy::{Permit, Service},
+};
+use gristmill_objects::LocalStore;
 use gristmill_store::Readers;
 use gristmill_wire::{
     acs::{self, SignedRequest},
@@ -50,6 +54,8 @@ pub struct Door {
     pub shells: Shells,
     /// Who may call.
     pub keys: Arc<KeyRing>,
+    /// For whose buckets are whose.
+    pub objects: Arc<dyn LocalStore>,
     /// What is on offer.
     pub catalogue: Catalogue,
     /// How the region is set up.
@@ -68,8 +74,10 @@ pub struct Door {
 
 /// A request whose signature holds.
 pub struct Call {
-    /// Who calls.
+    /// For whom the caller speaks.
     pub account: AccountId,
+    /// The key behind the request, without its secret.
+    pub caller: Caller,
     /// Verb.
     pub method: String,
     /// Path and query as received.
@@ -80,6 +88,29 @@ pub struct Call {
     pub request_id: String,
     /// Whether the caller wants to go on with another protocol.
     pub upgrade: Option<WebSocketUpgrade>,
+}
+
+/// What is known of the key that signed.
+pub struct Caller {
+    /// What it is limited to.
+    pub permit: Permit,
+    /// Whether it is the root key.
+    pub is_root: bool,
+    /// Whether it ends by itself.
+    pub is_temporary: bool,
+    /// The lasting key behind it.
+    pub key_id: String,
+}
+
+impl Call {
+    /// Refuses what the key is not allowed to do.
+    pub fn check(&self, operation: &str) -> Result<(), ApiError> {
+        if self.caller.permit.allows(Service::BatchCompute, operation) {
+            return Ok(());
+        }
+        let message = format!("this access key is not allowed to call {operation}");
+        Err(ApiError::new(Code::Forbidden, message))
+    }
 }
 
 /// What a handler answers.
@@ -131,36 +162,39 @@ impl Door {
     ) -> Result<Call, ApiError> {
         let method = parts.method.as_str().to_owned();
         let target = target_of(&parts);
-        let account = self.verify(&method, &target, &parts.headers)?;
+        let welcome = self.verify(&method, &target, &parts.headers)?;
         let body = self.bodies.gather(body, bytes_max(&method, &target)).await?;
+        let Welcome { account, permit, is_root, is_temporary, key_id, .. } = welcome;
+        let caller = Caller { permit, is_root, is_temporary, key_id };
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.ok();
-        Ok(Call { account, method, target, body, request_id: request_id.to_owned(), upgrade })
+        let request_id = request_id.to_owned();
+        Ok(Call { account, caller, method, target, body, request_id, upgrade })
     }
 
-    fn verify(
-        &self,
-        method: &str,
-        target: &str,
-        headers: &HeaderMap,
-    ) -> Result<AccountId, ApiError> {
+    fn verify(&self, method: &str, target: &str, headers: &HeaderMap) -> Result<Welcome, ApiError> {
         let headers: Vec<(&str, &[u8])> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let request = SignedRequest { method, target, headers: &headers };
         let id = acs::access_key_id(&request)?;
-        let key = self.keys.account_key(id).ok_or_else(|| {
-            ApiError::new(Code::UnknownAccessKey, "the access key id is not found")
-        })?;
-        acs::verify(
-            &request,
-            &key.secret,
-            None,
-            (self.clock)(),
-            self.config.patience.clock_skew_max,
-        )?;
+        let token = request.header("x-acs-security-token").map(String::from_utf8_lossy);
+        let now = (self.clock)();
+        // Of a temporary key the token says the secret, so it is looked at before the signature.
+        let welcome = self.keys.find(id, token.as_deref(), now).map_err(unwelcome)?;
+        acs::verify(&request, &welcome.secret, None, now, self.config.patience.clock_skew_max)?;
         let version = request.header("x-acs-version").map(String::from_utf8_lossy);
         api::routes::check_version(version.as_deref())?;
-        Ok(key.account)
+        Ok(welcome)
     }
+}
+
+fn unwelcome(why: Unwelcome) -> ApiError {
+    let code = match why {
+        Unwelcome::Unknown => Code::UnknownAccessKey,
+        Unwelcome::Inactive | Unwelcome::AccountDisabled => Code::InactiveAccessKey,
+        Unwelcome::MissingToken | Unwelcome::WrongToken => Code::SecurityTokenMismatch,
+        Unwelcome::Expired => Code::SecurityTokenExpired,
+    };
+    ApiError::new(code, why.to_string())
 }
 
 /// Path and query as the client sent them: the signature covers exactly these bytes.

@@ -1,143 +1,178 @@
-//! Who may call: access keys of accounts, keys of running tasks, tokens of workers.
+//! Who may call: access keys of accounts, and what is derived from the region's secret.
 //!
-//! Keys of tasks and tokens of workers are derived from the region's secret, so nothing about
-//! them is stored and a restart changes nothing. A task's key is good while its worker of that
-//! generation is wanted and the job exists, and only for what the task's mappings name: a lost
-//! worker that still writes is refused by the object store.
+//! Keys of accounts lie in the registry; all of them are kept here as a snapshot that is replaced
+//! after each change, so that a request never waits for the disk. Everything else is derived from
+//! the region's secret: nothing about it is stored and a restart changes nothing.
+//!
+//! Invariants
+//! - A disabled account is worth nothing at once: its keys, the temporary keys they asked for, and
+//!   the keys of its running tasks.
+//! - A later snapshot is never replaced by an earlier one.
+//!
+//! Start at [`KeyRing::find`]. Temporary keys: [`crate::sts`]; keys of tasks and machines:
+//! [`crate::task_keys`].
 
-use crate::briefing::{cluster_entries, oss_entries};
-use gristmill_core::World;
+use arc_swap::ArcSwap;
 use gristmill_model::{
-    AccountId, ClusterSpec, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId, WorkerState,
+    AccountId, Timestamp,
+    policy::{Permit, Policy},
 };
+use gristmill_store::registry::{Registry, RegistryError};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// An access key of an account.
 #[derive(Clone)]
-pub struct AccountKey {
-    /// The secret, never logged.
+struct AccountKey {
+    secret: String,
+    account: AccountId,
+    is_active: bool,
+    policy: Option<Arc<Policy>>,
+}
+
+/// What a key is worth now.
+#[derive(Clone)]
+pub struct Welcome {
+    /// What signs. Never logged.
     pub secret: String,
-    /// Whose.
+    /// For whom it speaks.
     pub account: AccountId,
+    /// What it is limited to.
+    pub permit: Permit,
+    /// Whether it is the root key, which may use the admin door.
+    pub is_root: bool,
+    /// The key of an account that stands behind it: itself, or the one that asked for it.
+    pub key_id: String,
+    /// Whether it ends by itself.
+    pub is_temporary: bool,
 }
 
-/// The key of one task on one worker, taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskKey {
-    /// Where the task runs.
-    pub worker: WorkerId,
-    /// Of which generation.
-    pub generation: Generation,
-    /// Of which job.
-    pub job: JobId,
-    /// Which task.
-    pub task: TaskName,
+impl fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the secret.
+        f.debug_struct("Welcome")
+            .field("account", &self.account)
+            .field("key", &self.key_id)
+            .finish()
+    }
 }
 
-/// What a task may do at one place of the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// Prefix or one object.
-    pub path: OssPath,
-    /// Read and list, or write.
-    pub write: bool,
+/// Why a key is worth nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unwelcome {
+    /// There is no such key.
+    #[error("the access key id is not found")]
+    Unknown,
+    /// It is switched off.
+    #[error("the access key is inactive")]
+    Inactive,
+    /// Its account is switched off.
+    #[error("the account of the access key is disabled")]
+    AccountDisabled,
+    /// It is temporary and came without its token.
+    #[error("the access key is temporary and needs its security token")]
+    MissingToken,
+    /// It is temporary and came with another token.
+    #[error("the security token is not the one of this access key")]
+    WrongToken,
+    /// It was temporary.
+    #[error("the security token has expired")]
+    Expired,
 }
-
-/// Length of a machine's password: more than 100 bits.
-const PASSWORD_CHARS: usize = 20;
-
-const TASK_KEY_PREFIX: &str = "GMTASK.";
-const MACHINE_KEY_PREFIX: &str = "GMMACHINE.";
 
 /// All keys of the region.
 pub struct KeyRing {
     secret: [u8; 32],
-    accounts: BTreeMap<String, AccountKey>,
+    root: (String, AccountKey),
+    known: ArcSwap<Known>,
+    /// Held while the registry is read, so that snapshots follow each other.
+    reading: Mutex<()>,
+}
+
+/// What the registry said last.
+#[derive(Default)]
+struct Known {
+    keys: BTreeMap<String, AccountKey>,
+    disabled: BTreeSet<AccountId>,
 }
 
 impl KeyRing {
-    /// Keys derived from `secret`, and these access keys by id.
-    pub fn new(secret: [u8; 32], accounts: BTreeMap<String, AccountKey>) -> Self {
-        Self { secret, accounts }
+    /// Keys derived from `secret`, and the root key. Other keys come with [`Self::read`].
+    pub fn new(secret: [u8; 32], root: (String, String), account: AccountId) -> Self {
+        let (id, root) = root;
+        let key = AccountKey { secret: root, account, is_active: true, policy: None };
+        Self { secret, root: (id, key), known: ArcSwap::default(), reading: Mutex::new(()) }
     }
 
-    /// The access key with this id.
-    pub fn account_key(&self, id: &str) -> Option<&AccountKey> {
-        self.accounts.get(id)
-    }
-
-    /// Proves to the server that an agent was started for this worker and generation.
-    pub fn worker_token(&self, worker: WorkerId, generation: Generation) -> String {
-        self.derive(&["worker", &worker.to_string(), &generation.to_string()])
-    }
-
-    /// The id and secret of a task's key.
-    pub fn task_key(&self, key: &TaskKey) -> (String, String) {
-        let TaskKey { worker, generation, job, task } = key;
-        let id = format!("{TASK_KEY_PREFIX}{worker}.{generation}.{job}.{task}");
-        let secret = self.derive(&["task", &id]);
-        (id, secret)
-    }
-
-    /// The id and secret of a machine's own key, with which it is set up.
-    pub fn machine_key(&self, worker: WorkerId, generation: Generation) -> (String, String) {
-        let id = format!("{MACHINE_KEY_PREFIX}{worker}.{generation}");
-        let secret = self.derive(&["machine", &id]);
-        (id, secret)
-    }
-
-    /// The secret and the grants of a machine's key: it reads what its cluster mounts.
-    fn machine_grants(&self, world: &World, id: &str) -> Option<(String, AccountId, Vec<Grant>)> {
-        let (worker, generation) = id.strip_prefix(MACHINE_KEY_PREFIX)?.split_once('.')?;
-        let (worker, generation) = (worker.parse().ok()?, Generation(generation.parse().ok()?));
-        let known = world.worker(worker)?;
-        let wanted = known.generation == generation && known.state != WorkerState::Deleting;
-        let cluster = world.any_cluster(known.cluster)?;
-        let read = |(path, _)| Grant { path, write: false };
-        let grants = cluster_entries(&cluster.spec).map(read).collect();
-        wanted.then(|| (self.machine_key(worker, generation).1, cluster.account, grants))
-    }
-
-    /// The secret and the grants of a task's or machine's key, while it is good in this world.
-    pub fn task_grants(&self, world: &World, id: &str) -> Option<(String, AccountId, Vec<Grant>)> {
-        if id.starts_with(MACHINE_KEY_PREFIX) {
-            return self.machine_grants(world, id);
-        }
-        let key = TaskKey::parse(id)?;
-        let worker = world.worker(key.worker)?;
-        // A machine that is to go has lost its runs: what it still writes is late.
-        let wanted = worker.generation == key.generation && worker.state != WorkerState::Deleting;
-        let cluster = world.any_cluster(worker.cluster)?;
-        let job = world.any_job(key.job)?;
-        let task = job.spec.tasks.get(&key.task)?;
-        wanted.then(|| (self.task_key(&key).1, job.account, grants(task, &cluster.spec)))
-    }
-
-    /// The login password of a machine: derived, so nothing is stored; another one for each
-    /// machine, the same for as long as the machine exists. Letters and digits, of each kind one
-    /// at least, so that the rules of ordinary systems are kept.
-    pub fn machine_password(&self, worker: WorkerId) -> String {
-        let digest = self.derive(&["password", &worker.to_string()]);
-        let bytes = digest.as_bytes().chunks(2).map(|pair| {
-            let text = std::str::from_utf8(pair).expect("hexadecimal digits are text");
-            u8::from_str_radix(text, 16).expect("derived texts are hexadecimal")
+    /// Takes what the registry says now. Called at the start and after each change of an account
+    /// or a key.
+    pub fn read(&self, registry: &Registry) -> Result<(), RegistryError> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let (accounts, keys) = registry.key_ring()?;
+        let there: BTreeSet<AccountId> = accounts.iter().map(|account| account.id).collect();
+        let keys = keys.into_iter().filter(|key| there.contains(&key.account)).map(|key| {
+            let policy = key.policy.map(Arc::new);
+            let (secret, account, is_active) = (key.secret, key.account, key.is_active);
+            (key.id, AccountKey { secret, account, is_active, policy })
         });
-        let kinds: [&[u8]; 4] = [
-            b"abcdefghijkmnpqrstuvwxyz",
-            b"ABCDEFGHJKLMNPQRSTUVWXYZ",
-            b"23456789",
-            b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789",
-        ];
-        let letter = |(at, byte): (usize, u8)| {
-            let kind = kinds[at.min(3)];
-            char::from(kind[usize::from(byte) % kind.len()])
-        };
-        bytes.take(PASSWORD_CHARS).enumerate().map(letter).collect()
+        let disabled = accounts.iter().filter(|account| !account.is_active);
+        let disabled = disabled.map(|account| account.id).collect();
+        self.known.store(Arc::new(Known { keys: keys.collect(), disabled }));
+        Ok(())
     }
 
-    fn derive(&self, parts: &[&str]) -> String {
+    /// The account of the root key.
+    pub fn root_account(&self) -> AccountId {
+        self.root.1.account
+    }
+
+    /// What the key with this id, and with this security token, is worth now.
+    pub fn find(
+        &self,
+        id: &str,
+        token: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Welcome, Unwelcome> {
+        match crate::sts::is_temporary(id) {
+            true => self.temporary(id, token, now),
+            false => self.permanent(id),
+        }
+    }
+
+    /// An access key of an account. A security token that comes with it means nothing
+    /// (`reference/api.md` 2.6).
+    pub fn permanent(&self, id: &str) -> Result<Welcome, Unwelcome> {
+        let known = self.known.load();
+        let is_root = id == self.root.0;
+        let key = if is_root { Some(&self.root.1) } else { known.keys.get(id) };
+        let key = key.ok_or(Unwelcome::Unknown)?;
+        if !key.is_active {
+            return Err(Unwelcome::Inactive);
+        }
+        self.check_account(key.account)?;
+        Ok(Welcome {
+            secret: key.secret.clone(),
+            account: key.account,
+            permit: Permit(key.policy.iter().cloned().collect()),
+            is_root,
+            key_id: id.to_owned(),
+            is_temporary: false,
+        })
+    }
+
+    pub(crate) fn check_account(&self, account: AccountId) -> Result<(), Unwelcome> {
+        let is_disabled =
+            account != self.root.1.account && self.known.load().disabled.contains(&account);
+        if is_disabled { Err(Unwelcome::AccountDisabled) } else { Ok(()) }
+    }
+
+    /// A text nobody can make who does not know the region's secret.
+    pub fn derive(&self, parts: &[&str]) -> String {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
         for part in parts {
@@ -151,85 +186,52 @@ impl KeyRing {
     }
 }
 
-impl TaskKey {
-    fn parse(id: &str) -> Option<Self> {
-        let mut parts = id.strip_prefix(TASK_KEY_PREFIX)?.split('.');
-        let key = Self {
-            worker: parts.next()?.parse().ok()?,
-            generation: Generation(parts.next()?.parse().ok()?),
-            job: parts.next()?.parse().ok()?,
-            task: parts.next()?.parse().ok()?,
-        };
-        parts.next().is_none().then_some(key)
-    }
-}
-
-/// What the mappings of a task and the mounts of its cluster name, and nothing else.
-pub fn grants(task: &TaskSpec, cluster: &ClusterSpec) -> Vec<Grant> {
-    let read = |path: &OssPath| Grant { path: path.clone(), write: false };
-    let write = |path: OssPath| Grant { path, write: true };
-    let mut all: Vec<Grant> = task.inputs.iter().map(|input| read(&input.source)).collect();
-    all.extend(task.program.package.iter().map(read));
-    for (path, entry) in oss_entries(task, cluster) {
-        all.push(read(&path));
-        if entry.write_support {
-            all.push(write(path));
-        }
-    }
-    all.extend(task.outputs.iter().map(|output| write(output.destination.clone())));
-    all.extend(task.logs.iter().map(|log| write(log.destination.clone().into_prefix())));
-    let streams = task.stdout.iter().chain(&task.stderr);
-    all.extend(streams.map(|path| write(path.clone().into_prefix())));
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gristmill_store::registry::AccessKey;
 
-    fn a_key() -> TaskKey {
-        TaskKey {
-            worker: WorkerId(7),
-            generation: Generation(2),
-            job: JobId(9),
-            task: "count".parse().expect("legal"),
-        }
+    const ROOT: AccountId = AccountId(7);
+
+    fn ring(secret: u8) -> KeyRing {
+        KeyRing::new([secret; 32], ("root".to_owned(), "hush".to_owned()), ROOT)
     }
 
     #[test]
-    fn a_task_key_reads_back() {
-        let ring = KeyRing::new([1; 32], BTreeMap::new());
-        let (id, secret) = ring.task_key(&a_key());
-        assert_eq!(TaskKey::parse(&id), Some(a_key()));
-        assert_eq!(secret.len(), 64);
-        assert_eq!(TaskKey::parse(&format!("{id}.x")), None);
-        assert_eq!(TaskKey::parse("root"), None);
-    }
-
-    #[test]
-    fn each_machine_has_its_own_password_that_stays() {
-        let ring = KeyRing::new([1; 32], BTreeMap::new());
-        let (one, two) = (ring.machine_password(WorkerId(1)), ring.machine_password(WorkerId(2)));
-        assert_eq!(one, ring.machine_password(WorkerId(1)));
-        assert_ne!(one, two);
-        for password in [one, two] {
-            assert_eq!(password.len(), PASSWORD_CHARS);
-            for kind in [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit] {
-                assert!(password.bytes().any(|byte| kind(&byte)), "{password}");
-            }
-        }
-    }
-
-    #[test]
-    fn other_generations_and_other_regions_have_other_secrets() {
-        let (one, two) =
-            (KeyRing::new([1; 32], BTreeMap::new()), KeyRing::new([2; 32], BTreeMap::new()));
-        let newer = TaskKey { generation: Generation(3), ..a_key() };
-        assert_ne!(one.task_key(&a_key()).1, one.task_key(&newer).1);
-        assert_ne!(one.task_key(&a_key()).1, two.task_key(&a_key()).1);
-        assert_ne!(
-            one.worker_token(WorkerId(1), Generation(1)),
-            one.worker_token(WorkerId(1), Generation(2))
-        );
+    fn keys_are_worth_what_the_registry_said_last() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let registry = Registry::open(dir.path()).expect("opens");
+        let ring = ring(1);
+        registry.ensure_root_account(ROOT, Timestamp(0)).expect("noted");
+        let account = registry.create_account("alice", Timestamp(1)).expect("made").id;
+        let policy = serde_json::from_str(r#"{"Actions":["Get*"]}"#).ok();
+        let key = AccessKey {
+            id: "alices".to_owned(),
+            account,
+            secret: "secret".to_owned(),
+            is_active: true,
+            policy,
+            note: String::new(),
+            created: Timestamp(2),
+        };
+        registry.create_key(&key).expect("made");
+        let unwelcome = |id: &str| ring.find(id, None, Timestamp(3)).err();
+        assert_eq!(unwelcome("alices"), Some(Unwelcome::Unknown), "not read yet");
+        ring.read(&registry).expect("read");
+        let welcome = ring.find("alices", Some("a token"), Timestamp(3)).expect("active");
+        assert_eq!((welcome.account, welcome.is_root), (account, false));
+        assert_eq!(welcome.permit.0.len(), 1);
+        registry.set_key_active("alices", false).expect("changed");
+        ring.read(&registry).expect("read");
+        assert_eq!(unwelcome("alices"), Some(Unwelcome::Inactive));
+        registry.set_key_active("alices", true).expect("changed");
+        registry.set_account_active(account, false).expect("changed");
+        ring.read(&registry).expect("read");
+        assert_eq!(unwelcome("alices"), Some(Unwelcome::AccountDisabled));
+        assert_eq!(ring.check_account(account), Err(Unwelcome::AccountDisabled));
+        registry.set_account_active(ROOT, false).expect("changed");
+        ring.read(&registry).expect("read");
+        let root = ring.find("root", None, Timestamp(3)).expect("always");
+        assert!(root.is_root && root.permit == Permit::default());
     }
 }

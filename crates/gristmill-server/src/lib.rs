@@ -5,6 +5,7 @@
 //! Start at [`Region::start`] for how the parts are put together, `mill` for the loop, `door` for
 //! the way of a request.
 
+mod admin;
 mod agent_service;
 mod body;
 mod briefing;
@@ -28,10 +29,11 @@ mod region;
 mod registrar;
 mod sessions;
 mod shell;
+mod sts;
+mod task_keys;
 mod task_numbers;
 
 pub use config::{LocalConfig, PatienceConfig, RegionConfig, ShellConfig};
-pub use doorkeeper::{Admission, Doorkeeper};
-pub use keys::Grant;
+pub use doorkeeper::{Admission, Doorkeeper, Unwelcome};
 pub use mill::Clock;
 pub use region::{Region, RegionError, RegionSecrets};

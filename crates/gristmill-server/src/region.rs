@@ -16,7 +16,7 @@ use crate::{
     front::{self, ByHost, Service},
     handlers::{FOLLOWERS_MAX, Waiters},
     hands::Hands,
-    keys::{AccountKey, KeyRing},
+    keys::KeyRing,
     launch::Launch,
     listeners::Listeners,
     mill::{Clock, Mill},
@@ -28,12 +28,16 @@ use crate::{
 };
 use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
-use gristmill_model::{AccountId, Seconds, spec::Limits};
+use gristmill_model::{AccountId, Seconds, Timestamp, spec::Limits};
+use gristmill_objects::LocalStore;
 use gristmill_provider::{LocalProvider, Provider, ProviderError};
-use gristmill_store::{StoreError, registry::Registry};
+use gristmill_store::{
+    StoreError,
+    registry::{Registry, RegistryError},
+};
 use gristmill_wire::agent::CONNECT_PATH;
 use http::Request;
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -68,6 +72,9 @@ pub enum RegionError {
     /// Accounts, keys, images.
     #[error("could not open the registry")]
     Registry(#[source] StoreError),
+    /// Accounts and keys.
+    #[error("could not read the keys of the registry")]
+    Keys(#[source] RegistryError),
     /// The provider of machines.
     #[error("could not prepare this host for machines")]
     Provider(#[from] ProviderError),
@@ -125,6 +132,7 @@ impl Region {
         secrets: RegionSecrets,
         clock: Clock,
         program: PathBuf,
+        objects: Arc<dyn LocalStore>,
         oss: impl FnOnce(Doorkeeper) -> Service,
     ) -> Result<Self, RegionError> {
         let catalogue = catalogue(&config)?;
@@ -147,10 +155,12 @@ impl Region {
         let standing =
             outbox.into_iter().map(|(id, effect)| (Some(id), effect)).chain(standing).collect();
         let readers = recovered.store.readers();
-        let keys = Arc::new(key_ring(&secrets, account));
+        let id_seed = secrets.id_seed;
+        let keys = key_ring(secrets, account, &registry, clock()).map_err(RegionError::Keys)?;
+        let keys = Arc::new(keys);
         let (to_hands, effects) = mpsc::unbounded_channel();
         let (to_notifier, _news) = mpsc::unbounded_channel();
-        let mint = IdMint::new(secrets.id_seed);
+        let mint = IdMint::new(id_seed);
         let mill = Mill::start(recovered, mint, clock.clone(), to_hands, to_notifier);
         let briefing = Briefing {
             region: config.region.clone(),
@@ -172,7 +182,7 @@ impl Region {
             briefing,
         };
         let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone());
-        let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone());
+        let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone(), clock.clone());
         let (halt, halting) = watch::channel(false);
         let door = Arc::new(Door {
             mill: mill.clone(),
@@ -181,6 +191,7 @@ impl Region {
             sessions: sessions.clone(),
             shells: Shells::new(sessions.clone(), config.shell.clone()),
             keys,
+            objects,
             catalogue,
             config: config.clone(),
             clock: clock.clone(),
@@ -240,9 +251,18 @@ fn catalogue(config: &RegionConfig) -> Result<Catalogue, RegionError> {
     }
 }
 
-fn key_ring(secrets: &RegionSecrets, account: AccountId) -> KeyRing {
-    let key = AccountKey { secret: secrets.root_key_secret.clone(), account };
-    KeyRing::new(secrets.region_secret, BTreeMap::from([(secrets.root_key_id.clone(), key)]))
+/// The root key, and the keys of the registry.
+fn key_ring(
+    secrets: RegionSecrets,
+    account: AccountId,
+    registry: &Registry,
+    now: Timestamp,
+) -> Result<KeyRing, RegistryError> {
+    let root = (secrets.root_key_id, secrets.root_key_secret);
+    let keys = KeyRing::new(secrets.region_secret, root, account);
+    registry.ensure_root_account(account, now)?;
+    keys.read(registry)?;
+    Ok(keys)
 }
 
 /// An automatic cluster larger than what the provider can run would only use up the quota.

@@ -56,6 +56,10 @@ pub enum Code {
     UnknownAccessKey,
     /// The security token is not the one of the access key. Ours.
     SecurityTokenMismatch,
+    /// The temporary key is too old. Ours.
+    SecurityTokenExpired,
+    /// The access key or its account is switched off. Ours.
+    InactiveAccessKey,
     /// The date is too far from our clock.
     TimestampExpired,
     /// Neither `Date` nor `x-acs-date` is there.
@@ -72,7 +76,7 @@ pub enum Code {
 
 impl Code {
     /// Every code once, the two families with a stand-in for the member.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidJsonFormat,
         Self::BadDag,
         Self::InvalidUrlPattern,
@@ -92,6 +96,8 @@ impl Code {
         Self::IncompleteSignature,
         Self::UnknownAccessKey,
         Self::SecurityTokenMismatch,
+        Self::SecurityTokenExpired,
+        Self::InactiveAccessKey,
         Self::TimestampExpired,
         Self::MissingDate,
         Self::InternalError,
@@ -122,6 +128,8 @@ impl Code {
             Self::IncompleteSignature => (400, "IncompleteSignature", ""),
             Self::UnknownAccessKey => (404, "InvalidAccessKeyId.NotFound", ""),
             Self::SecurityTokenMismatch => (400, "InvalidSecurityToken.Mismatch", ""),
+            Self::SecurityTokenExpired => (400, "InvalidSecurityToken.Expired", ""),
+            Self::InactiveAccessKey => (403, "InvalidAccessKeyId.Inactive", ""),
             Self::TimestampExpired => (400, "InvalidTimeStamp.Expired", ""),
             Self::MissingDate => (400, "MissingDate", ""),
             Self::InternalError => (500, "InternalError", ""),

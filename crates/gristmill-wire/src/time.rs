@@ -76,6 +76,12 @@ pub fn oss_date(time: Timestamp) -> String {
     format!("{}T{}.000Z", day(date), seconds(clock))
 }
 
+/// The end of a temporary key: `2015-11-11T10:00:00Z`.
+pub fn second_stamp(time: Timestamp) -> String {
+    let (date, clock) = civil(time);
+    format!("{}T{}Z", day(date), seconds(clock))
+}
+
 /// Reads an ISO date in UTC with any number of fraction digits, or none:
 /// `2015-11-11T10:00:00.000Z`, `2015-11-11T10:00:00Z`.
 pub fn parse_iso_date(text: &str) -> Option<Timestamp> {
@@ -176,6 +182,13 @@ mod tests {
     use proptest::prelude::*;
 
     const GUIDE: Timestamp = Timestamp(1_478_013_902_837_728);
+
+    #[test]
+    fn the_end_of_a_temporary_key_has_no_fraction() {
+        let text = "2015-11-11T10:00:00Z";
+        let time = parse_iso_date(text).expect("a time");
+        assert_eq!(second_stamp(Timestamp(time.0 + 999_999)), text);
+    }
 
     #[test]
     fn each_form_shows_the_same_moment() {

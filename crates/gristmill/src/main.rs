@@ -4,13 +4,15 @@
 //! started by Gristmill itself. The process is single-threaded until a command says otherwise:
 //! an agent enters its namespaces first.
 
+mod admin;
 mod demo;
 mod log;
 mod oss_door;
 mod serve;
 mod setup;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
+use gristmill_cli::words::Language;
 use std::{path::PathBuf, process::ExitCode};
 
 /// Batch computing on your own machines.
@@ -31,6 +33,8 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Run the guide's log-count job in a throw-away region, start to result.
     Demo(demo::Demo),
+    /// Operate a running region.
+    Admin(Box<admin::Admin>),
     /// Print a completion script for a shell.
     Completion {
         /// Which shell.
@@ -49,10 +53,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let language = Language::choose(None, &std::env::vars().collect());
+    let command = <Arguments as clap::CommandFactory>::command()
+        .mut_subcommand("admin", |admin| admin::translated(admin, language));
+    let arguments =
+        Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     setup::install_crypto();
     match arguments.command {
         Command::Serve(serve) => report(serve.run()),
+        Command::Admin(admin) => report(admin.run()),
         Command::Demo(demo) => report(demo.run()),
         Command::Completion { shell } => {
             let mut command = <Arguments as clap::CommandFactory>::command();

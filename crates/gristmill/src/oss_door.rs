@@ -2,7 +2,7 @@
 //! region's keys as the gateway asks for them. The two rooms do not know each other.
 
 use anyhow::Context;
-use gristmill_gateway::{AccessKeys, Gateway, Grant, Granted, Key, Scope, Settings};
+use gristmill_gateway::{AccessKeys, Gateway, Key, Scope, Settings, Unwelcome};
 use gristmill_model::AccountId;
 use gristmill_objects::{BucketAcl, LocalStore, ObjectError, disk::DiskStore};
 use gristmill_server::{Clock, Doorkeeper, RegionConfig, front};
@@ -50,19 +50,21 @@ pub fn door(
 struct RegionKeys(Doorkeeper);
 
 impl AccessKeys for RegionKeys {
-    fn find(&self, access_key_id: &str) -> Option<Key> {
-        let admission = self.0.find(access_key_id)?;
-        let scope = match admission.grants {
-            None => Scope::Everything,
-            Some(grants) => Scope::Grants(grants.iter().map(grant).collect()),
-        };
-        let (secret, account) = (admission.secret, admission.account);
-        Some(Key { secret, account, security_token: None, scope })
+    fn find(&self, access_key_id: &str, token: Option<&str>) -> Result<Key, Unwelcome> {
+        let admission = self.0.find_for_objects(access_key_id, token).map_err(unwelcome)?;
+        let scope = admission.grants.map_or(Scope::Everything, Scope::Grants);
+        Ok(Key { secret: admission.secret, account: admission.account, scope })
     }
 }
 
-fn grant(grant: &gristmill_server::Grant) -> Grant {
-    let key = grant.path.key().to_owned();
-    let what = if grant.path.is_prefix() { Granted::Prefix(key) } else { Granted::Key(key) };
-    Grant { bucket: grant.path.bucket().to_owned(), what, read: !grant.write, write: grant.write }
+fn unwelcome(why: gristmill_server::Unwelcome) -> Unwelcome {
+    use gristmill_server::Unwelcome as U;
+    match why {
+        // As the hosted service: a temporary id alone is not known.
+        U::Unknown | U::MissingToken => Unwelcome::Unknown,
+        U::Inactive => Unwelcome::Inactive,
+        U::AccountDisabled => Unwelcome::AccountDisabled,
+        U::WrongToken => Unwelcome::WrongToken,
+        U::Expired => Unwelcome::Expired,
+    }
 }

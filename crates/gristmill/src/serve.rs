@@ -16,7 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const KEY_ID: &str = "GRISTMILL_ROOT_ACCESS_KEY_ID";
 const KEY_SECRET: &str = "GRISTMILL_ROOT_ACCESS_KEY_SECRET";
 /// Variables that other parts read.
-const NOT_SETTINGS: [&str; 4] = [KEY_ID, KEY_SECRET, "GRISTMILL_LOG", "GRISTMILL_LOG_FORMAT"];
+const NOT_SETTINGS: [&str; 5] =
+    [KEY_ID, KEY_SECRET, "GRISTMILL_ENDPOINT", "GRISTMILL_LOG", "GRISTMILL_LOG_FORMAT"];
 
 /// Run a region.
 #[derive(Args)]
@@ -139,8 +140,9 @@ pub async fn start(config: RegionConfig, secrets: RegionSecrets) -> anyhow::Resu
     let store = oss_door::open_store(&config, clock.clone()).await?;
     let settings = config.clone();
     let oss_clock = clock.clone();
+    let objects = store.clone();
     let door = move |doorkeeper| oss_door::door(&settings, store, oss_clock, doorkeeper);
-    Ok(Region::start(config, secrets, clock, setup::this_program(), door).await?)
+    Ok(Region::start(config, secrets, clock, setup::this_program(), objects, door).await?)
 }
 
 async fn serve(config: RegionConfig, secrets: RegionSecrets) -> anyhow::Result<ExitCode> {

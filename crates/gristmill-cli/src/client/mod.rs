@@ -145,6 +145,27 @@ impl Client {
         &self.credentials
     }
 
+    /// Any call, as the operator's commands make them; the answer's JSON, null when it has none.
+    /// Sent once.
+    pub async fn ask(
+        &self,
+        method: &'static str,
+        segments: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        let call = query
+            .iter()
+            .fold(Call::to(method, segments), |call, (key, value)| call.query(key, value));
+        let call = if let Some(body) = body { call.body(body) } else { call };
+        let doing = call.doing();
+        let bytes = self.send(call).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|source| ClientError::Garbled { doing, source })
+    }
+
     /// `POST /jobs`: submits, and returns the job's id.
     pub async fn create_job(&self, description: &Value) -> Result<String, ClientError> {
         let token = (self.fresh_id)().replace('-', "");

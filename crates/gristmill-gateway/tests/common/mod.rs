@@ -2,8 +2,11 @@
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
-use gristmill_gateway::{AccessKeys, Gateway, Grant, Granted, Key, Scope, Settings, serve};
-use gristmill_model::{AccountId, Timestamp};
+use gristmill_gateway::{AccessKeys, Gateway, Key, Scope, Settings, Unwelcome, serve};
+use gristmill_model::{
+    AccountId, Timestamp,
+    policy::{Grant, OssRights},
+};
 use gristmill_objects::{
     Clock, LocalStore,
     remote::{RemoteStore, Signer, Unsigned},
@@ -28,30 +31,31 @@ pub fn clock() -> Clock {
 struct Keys;
 
 impl AccessKeys for Keys {
-    fn find(&self, access_key_id: &str) -> Option<Key> {
-        let key = |account, scope| Key {
-            secret: SECRET.to_owned(),
-            account: AccountId(account),
-            security_token: None,
-            scope,
+    fn find(&self, access_key_id: &str, token: Option<&str>) -> Result<Key, Unwelcome> {
+        let key = |account, scope| {
+            Ok(Key { secret: SECRET.to_owned(), account: AccountId(account), scope })
         };
-        let grant = |what, read, write| Grant { bucket: "bkt".to_owned(), what, read, write };
-        match access_key_id {
-            "owner" => Some(key(1, Scope::Everything)),
-            "other" => Some(key(2, Scope::Everything)),
-            "token" => {
-                let security_token = Some("right-token".to_owned());
-                Some(Key { security_token, ..key(1, Scope::Everything) })
-            }
-            "scoped" => Some(key(
+        let grant = |place: &str, rights| Grant { place: place.parse().ok(), rights };
+        match (access_key_id, token) {
+            ("owner", _) => key(1, Scope::Everything),
+            ("other", _) => key(2, Scope::Everything),
+            ("token", Some("right-token")) => key(1, Scope::Everything),
+            ("token", Some("old-token")) => Err(Unwelcome::Expired),
+            ("token", Some(_)) => Err(Unwelcome::WrongToken),
+            ("inactive", _) => Err(Unwelcome::Inactive),
+            ("disabled", _) => Err(Unwelcome::AccountDisabled),
+            ("scoped", _) => key(
                 1,
                 Scope::Grants(vec![
-                    grant(Granted::Prefix("in/".into()), true, false),
-                    grant(Granted::Prefix("out/".into()), false, true),
-                    grant(Granted::Key("one".into()), true, false),
+                    grant("oss://bkt/in/", OssRights::READ),
+                    grant("oss://bkt/out/", OssRights::WRITE),
+                    grant("oss://bkt/one", OssRights::READ),
                 ]),
-            )),
-            _ => None,
+            ),
+            ("reader", _) => {
+                key(1, Scope::Grants(vec![Grant { place: None, rights: OssRights::READ }]))
+            }
+            _ => Err(Unwelcome::Unknown),
         }
     }
 }

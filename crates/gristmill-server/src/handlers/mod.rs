@@ -2,6 +2,7 @@
 
 mod apps;
 mod clusters;
+mod credentials;
 mod events;
 mod images;
 mod instances;
@@ -17,6 +18,7 @@ pub use sync_jobs::Waiters;
 pub use events::FOLLOWERS_MAX;
 
 use crate::{
+    admin,
     door::{Call, Door, Reply},
     shell::Address,
 };
@@ -31,19 +33,30 @@ pub async fn dispatch(door: &Door, mut call: Call) -> Result<Reply, ApiError> {
     let target = call.target.clone();
     let (path, raw_query) = target.split_once('?').unwrap_or((&target, ""));
     let query = Query::parse(raw_query)?;
+    if let Some(place) = admin::path_of(path) {
+        return admin::dispatch(door, &call, &place).await;
+    }
+    if credentials::is_here(&call.method, path) {
+        return credentials::create(door, &call).await;
+    }
     if let Some(place) = live_log::LogPlace::of(&call.method, path) {
+        call.check("GetInstance")?;
         return live_log::read(door, &call, &query, place).await;
     }
     if let Some(address) = Address::of(&call.method, path) {
+        call.check("OpenShell")?;
         return shell::open(door, &mut call, address);
     }
     if let Some(job) = jobs::why_path(&call.method, path) {
+        call.check("GetJob")?;
         return jobs::why(door, &call, job);
     }
     if let Some(job) = events::job_of(&call.method, path) {
+        call.check("GetJob")?;
         return events::follow(door, &call, job);
     }
     let operation = route(&call.method, path, &query)?;
+    call.check(operation.name())?;
     let done = StatusCode::from_u16(operation.success_status()).unwrap_or(StatusCode::OK);
     match &operation {
         Operation::CreateJob => jobs::create(door, &call, &query).await,

@@ -19,14 +19,18 @@
 //! Start at [`Registry::open`]. Each noun is a module: its rows, its functions on [`Registry`].
 //! To add one: a file in `migrations/registry`, its line in `STEPS`, a module.
 
+mod accounts;
 mod apps;
 mod error;
 mod images;
+mod keys;
 mod tokens;
 
+pub use accounts::{ACCOUNTS_MAX, Account};
 pub use apps::{APPS_PER_ACCOUNT_MAX, App, AppRevision, AppScope, REVISIONS_PER_APP_MAX};
 pub use error::RegistryError;
 pub use images::{IMAGES_PER_ACCOUNT_MAX, Image, Import};
+pub use keys::{AccessKey, KEYS_PER_ACCOUNT_MAX};
 pub use tokens::TOKEN_KEPT;
 
 use crate::{
@@ -50,6 +54,7 @@ const STEPS: &[Step] = &[
     Step { name: "tokens", sql: include_str!("../../migrations/registry/0001_tokens.sql") },
     Step { name: "images", sql: include_str!("../../migrations/registry/0002_images.sql") },
     Step { name: "apps", sql: include_str!("../../migrations/registry/0003_apps.sql") },
+    Step { name: "accounts", sql: include_str!("../../migrations/registry/0004_accounts.sql") },
 ];
 
 /// A handle on the registry: cheap to clone, usable from any thread. Calls block for the time of

@@ -45,6 +45,7 @@ pub const CODES: &[Known] = &[
     known("RequestTimeTooSkewed", 403, "0002-00000504"),
     known("SecurityTokenExpired", 403, ""),
     known("SignatureDoesNotMatch", 403, "0002-00000040"),
+    known("UserDisable", 403, ""),
     known("NoSuchBucket", 404, "0015-00000101"),
     known("NoSuchBucketPolicy", 404, ""),
     known("NoSuchCORSConfiguration", 404, ""),

@@ -1,0 +1,110 @@
+//! The help of `gristmill admin` in Chinese. The key is the English text, so that a text without
+//! a translation is found by the test below.
+
+use clap::Command;
+use gristmill_cli::words::Language;
+
+/// English as in the help, Chinese.
+const TEXTS: &[(&str, &str)] = &[
+    ("Operate a running region", "管理运行中的区域"),
+    ("Where the region's API answers", "区域 API 的地址"),
+    (
+        "Directory of the region, for its root key; not read when the environment has a key",
+        "区域的数据目录，从中读取根密钥；环境变量中有密钥时不读取",
+    ),
+    ("Print the server's JSON instead of a table", "输出服务器返回的 JSON，而不是表格"),
+    (
+        "Accounts: who owns jobs, clusters, buckets and images",
+        "账号：作业、集群、Bucket 和镜像的所有者",
+    ),
+    ("Make an account", "新建账号"),
+    ("Its name: letters, digits, _ - . @", "账号名：字母、数字、_ - . @"),
+    ("List all accounts", "列出所有账号"),
+    ("Show an account and how much it has", "显示账号及其拥有的资源数量"),
+    ("Number or name of the account", "账号的编号或名称"),
+    (
+        "Refuse all keys of an account from now on; what it has stays",
+        "从现在起拒绝该账号的所有密钥；已有资源保留",
+    ),
+    ("Let a disabled account be used again", "重新启用账号"),
+    (
+        "Delete a disabled account that has no jobs, clusters and buckets",
+        "删除已停用且没有作业、集群和 Bucket 的账号",
+    ),
+    ("Access keys of accounts", "账号的访问密钥"),
+    ("Make an access key; its secret is shown only now", "新建访问密钥；密钥内容只显示这一次"),
+    ("Limit it to this policy: JSON, or @FILE", "限制权限的策略：JSON，或 @文件"),
+    (
+        "Limit it to this action (may be given several times): GetJob, List*, oss:get",
+        "只允许该操作（可多次指定）：GetJob、List*、oss:get",
+    ),
+    (
+        "Limit its actions in the object store to this place (may be given several times)",
+        "在对象存储中只允许访问该位置（可多次指定）",
+    ),
+    ("What it is for", "用途说明"),
+    ("List access keys", "列出访问密钥"),
+    ("Only those of this account", "只列出该账号的密钥"),
+    ("Refuse an access key from now on", "从现在起拒绝该访问密钥"),
+    ("The access key id", "AccessKeyId"),
+    ("Let a disabled access key be used again", "重新启用访问密钥"),
+    ("Delete an access key", "删除访问密钥"),
+    ("Make a temporary access key", "签发临时访问密钥"),
+    ("Number or name of the account it speaks for", "临时密钥所代表的账号（编号或名称）"),
+    ("How long it lives: 900 to 43200", "有效期（秒）：900 到 43200"),
+];
+
+/// The command with its help in this language.
+pub fn translated(command: Command, language: Language) -> Command {
+    match language {
+        Language::English => command,
+        Language::Chinese => in_chinese(command),
+    }
+}
+
+fn in_chinese(command: Command) -> Command {
+    let about = command.get_about().map(ToString::to_string);
+    let command = match about.as_deref().and_then(chinese) {
+        Some(text) => command.about(text).long_about(text),
+        None => command,
+    };
+    let command = command.mut_args(|arg| {
+        match arg.get_help().map(ToString::to_string).as_deref().and_then(chinese) {
+            Some(text) => arg.help(text).long_help(text),
+            None => arg,
+        }
+    });
+    command.mut_subcommands(in_chinese)
+}
+
+fn chinese(english: &str) -> Option<&'static str> {
+    let found = TEXTS.iter().find(|(text, _)| *text == english.trim_end_matches('.'));
+    found.map(|(_, chinese)| *chinese)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, Command};
+
+    /// Every text of the command and of all below it.
+    fn texts(command: &Command) -> Vec<String> {
+        let about = command.get_about().map(ToString::to_string);
+        let args = command.get_arguments().filter(|arg| arg.get_id() != "help");
+        let own = about.into_iter().chain(args.filter_map(|arg| Some(arg.get_help()?.to_string())));
+        own.chain(command.get_subcommands().flat_map(texts)).collect()
+    }
+
+    #[test]
+    fn every_help_text_has_its_chinese_and_every_chinese_is_used() {
+        let command = crate::admin::Admin::augment_args(Command::new("admin"));
+        let used = texts(&command);
+        let bare = |text: &String| text.trim_end_matches('.').to_owned();
+        let missing: Vec<_> = used.iter().filter(|text| chinese(text).is_none()).collect();
+        assert_eq!(missing, Vec::<&String>::new());
+        let used: Vec<String> = used.iter().map(bare).collect();
+        let unused: Vec<_> =
+            TEXTS.iter().filter(|(text, _)| !used.iter().any(|used| used == text)).collect();
+        assert_eq!(unused, Vec::<&(&str, &str)>::new());
+    }
+}
