@@ -132,18 +132,18 @@ class Region:
         return self.raw(method, f"/{bucket}/{quote(key)}", data, headers, self.oss)
 
 
-def mac(text):
-    digest = hmac.new(SECRET.encode(), text.encode(), hashlib.sha1).digest()
+def mac(text, secret=SECRET):
+    digest = hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()
     return base64.b64encode(digest).decode()
 
 
-def signed(method, target):
+def signed(method, target, key=KEY, secret=SECRET):
     """Headers of the vendor's signature, Python spelling."""
     headers = {
         "Accept": "application/json",
         "Content-Type": "application/json",
         "Date": formatdate(usegmt=True),
-        "x-acs-access-key-id": KEY,
+        "x-acs-access-key-id": key,
         "x-acs-region-id": "cn-local",
         "x-acs-signature-method": "HMAC-SHA1",
         "x-acs-signature-nonce": str(uuid.uuid4()),
@@ -152,7 +152,7 @@ def signed(method, target):
     }
     lines = [method, headers["Accept"], "", headers["Content-Type"], headers["Date"]]
     lines += [f"{name}:{value}" for name, value in sorted(headers.items()) if name.startswith("x-acs-")]
-    headers["Authorization"] = f"acs {KEY}:{mac(chr(10).join([*lines, target]))}"
+    headers["Authorization"] = f"acs {key}:{mac(chr(10).join([*lines, target]), secret)}"
     return headers
 
 
