@@ -47,8 +47,8 @@ pub async fn run(place: &Place) -> Result<(), String> {
     }
     let started = Instant::now();
     let task = as_task(place);
-    let runs = RunDirectories::new(place.machine.top.join("set-up"), place.owner);
-    let directory = runs.make(0).map_err(|error| format!("no directory: {error:#}"))?;
+    let runs = RunDirectories::new(place.machine.top.join("set-up"), place.owner, |_| {});
+    let directory = runs.make(0, None).map_err(|error| format!("no directory: {error:#}"))?;
     let opening = place.opening(&task);
     let store = place.open_store(&opening).map_err(|error| chain(&error))?;
     let remote = Remote::new(store, Patience::default(), 0);
@@ -85,7 +85,7 @@ async fn execute(place: &Place, inputs: &mut Inputs, workdir: SandboxMount) -> R
     let mut mounts = vec![workdir];
     mounts.extend(inputs.mounts());
     let scratch = place.machine.scratch().ok_or("no place for what the bootstrap writes")?;
-    let mut sandbox = place.sandbox("bootstrap", scratch.to_owned(), mounts);
+    let mut sandbox = place.sandbox("bootstrap", scratch.to_owned(), mounts, None);
     sandbox.base = None;
     let program = ProgramSpec {
         arguments: ["/bin/sh", "-c", &machine.bootstrap].map(str::to_owned).into(),

@@ -15,7 +15,7 @@ use gristmill_wire::agent::{
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,8 +26,12 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Beat until the server says another one.
 const BEAT_DEFAULT: Duration = Duration::from_secs(5);
+/// Runs beyond those that execute which may wait here for their turn, for each slot.
+const AHEAD_PER_SLOT: u32 = 16;
 /// Reports in one message.
 const REPORTS_MAX: usize = 512;
+/// Bytes of streams after which a message is full.
+const STREAM_BYTES_MAX: usize = 1 << 20;
 /// How long programs may take to die when the agent ends.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(20);
 
@@ -105,7 +109,7 @@ fn hello(place: &Place, notices: &[String], failure: &str) -> FromAgent {
         notices: notices.to_vec(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         failure: failure.to_owned(),
-        ahead: 0, // each run is started as it comes
+        ahead: config.slots.max(1).saturating_mul(AHEAD_PER_SLOT),
         batches: true,
     })
     .into()
@@ -179,7 +183,7 @@ impl Line {
         say: &tokio::sync::mpsc::Sender<FromAgent>,
     ) -> Result<(), tokio::sync::mpsc::error::SendError<FromAgent>> {
         loop {
-            let reports = self.place.runs.take_news(REPORTS_MAX);
+            let reports = self.place.runs.take_news(REPORTS_MAX, STREAM_BYTES_MAX);
             if reports.is_empty() {
                 return Ok(());
             }
@@ -231,6 +235,7 @@ impl Line {
         self.welcomed = true;
         self.beat = Duration::from_millis(u64::from(welcome.beat_ms.max(10)));
         self.place.set_oss_endpoint(&welcome.oss_endpoint);
+        self.place.short_max.store(u64::from(welcome.takes_streams), Ordering::Relaxed);
         self.place.runs.say_all_again();
         info!(holds = self.place.runs.ids().len(), "welcome");
     }

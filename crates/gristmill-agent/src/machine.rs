@@ -99,7 +99,7 @@ impl Machine {
                 own_directory(self.top.join("data"), owner)?
             }
         };
-        let kind = MountKind::Bind { source, read_only: false };
+        let kind = MountKind::Shared { source };
         self.mounts.push(SandboxMount { target: data.mount_point.clone(), kind });
         Ok(())
     }

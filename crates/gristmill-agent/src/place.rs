@@ -8,9 +8,9 @@
 //!                    /stdout, /stderr
 //! ```
 //!
-//! Only what a run needs is made, and a run that left its working directory and its streams as it
-//! got them leaves them to the next: on a disk, making and removing a directory costs more than
-//! anything else in a short run. What a run has touched is removed.
+//! Only what a run needs is made. A run whose sandbox was kept leaves all of it to the next run of
+//! its lineage, as the sandbox found no trace in it: the unpacked package, the empty outputs, and the
+//! layers. In every other case it is removed.
 //!
 //! A mapped output directory is a directory of its own bound to the path the job names, so what
 //! is uploaded is what this run wrote. A mapped single file shares one with its neighbours when
@@ -21,14 +21,15 @@ use anyhow::Context;
 use gristmill_runtime::{Identity, MountKind, SandboxMount};
 use gristmill_wire::agent::Mapping;
 use std::{
+    collections::VecDeque,
     fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-/// How many directories wait for a run.
-const IDLE_MAX: usize = 16;
+/// How many directories wait for a run, each with a sandbox.
+const KEPT_MAX: usize = 8;
 /// Mode of the directories that belong to the sandbox.
 const OWN_MODE: u32 = 0o755;
 /// Mode of the files that receive standard streams: the agent's alone until a sandbox has them.
@@ -36,48 +37,101 @@ const STREAM_MODE: u32 = 0o600;
 /// The files that receive standard streams.
 const STREAMS: [&str; 2] = ["stdout", "stderr"];
 
-/// Makes the directories of runs, from those of earlier runs where that makes no difference.
+/// Makes the directories of runs, or takes those that wait.
 pub struct RunDirectories {
     worker: PathBuf,
     identity: Identity,
-    idle: Arc<Mutex<Vec<PathBuf>>>,
+    kept: Arc<Kept>,
 }
 
+/// Directories with a sandbox that waits for a run, the oldest first.
+#[derive(Default)]
+struct Kept {
+    directories: Mutex<VecDeque<(String, PathBuf)>>,
+    /// Ends the sandbox in a scratch directory; absent in tests.
+    let_go: Option<LetGo>,
+}
+
+type LetGo = Box<dyn Fn(&Path) + Send + Sync>;
+
 impl RunDirectories {
-    /// Below the directory of a worker, for sandboxes of this user.
-    pub fn new(worker: PathBuf, identity: Identity) -> Self {
-        Self { worker, identity, idle: Arc::default() }
+    /// Below the directory of a worker, for sandboxes of this user. `let_go` ends the sandbox that
+    /// waits in a scratch directory.
+    pub fn new(
+        worker: PathBuf,
+        identity: Identity,
+        let_go: impl Fn(&Path) + Send + Sync + 'static,
+    ) -> Self {
+        let kept = Kept { let_go: Some(Box::new(let_go)), ..Kept::default() };
+        Self { worker, identity, kept: Arc::new(kept) }
     }
 
-    /// The directories of a run, empty, owned by the sandbox's user.
-    pub fn make(&self, run: u64) -> anyhow::Result<RunDirectory> {
-        let top = self.worker.join("runs").join(run.to_string());
-        remove(&top).with_context(|| format!("could not clear {}", top.display()))?;
-        let idle = self.idle.lock().expect("no holder of the lock panics").pop();
-        let made = RunDirectory { top, identity: self.identity, idle: self.idle.clone() };
-        match idle {
-            Some(idle) => fs::rename(&idle, &made.top)
-                .with_context(|| format!("could not take over {}", idle.display()))?,
-            None => made.fill()?,
+    /// The directories of a run, owned by the sandbox's user: those of an earlier run of its lineage,
+    /// or new ones.
+    pub fn make(&self, run: u64, lineage: Option<&str>) -> anyhow::Result<RunDirectory> {
+        let waiting = lineage.and_then(|lineage| self.kept.take(lineage));
+        let is_fresh = waiting.is_none();
+        let made = RunDirectory {
+            top: waiting.unwrap_or_else(|| self.worker.join("runs").join(run.to_string())),
+            identity: self.identity,
+            lineage: lineage.map(str::to_owned),
+            is_fresh,
+            is_kept: false,
+            kept: self.kept.clone(),
+        };
+        if is_fresh {
+            let top = &made.top;
+            remove(top).with_context(|| format!("could not clear {}", top.display()))?;
+            made.fill()?;
         }
         Ok(made)
     }
 }
 
-impl Drop for RunDirectories {
-    fn drop(&mut self) {
-        for idle in self.idle.lock().expect("no holder of the lock panics").drain(..) {
-            // It holds nothing; whoever removes the worker's directory removes it, too.
-            let _ = remove(&idle);
+impl Kept {
+    fn directories(&self) -> MutexGuard<'_, VecDeque<(String, PathBuf)>> {
+        self.directories.lock().expect("no holder of the lock panics")
+    }
+
+    /// The latest of this lineage: its sandbox waits longest.
+    fn take(&self, lineage: &str) -> Option<PathBuf> {
+        let mut waiting = self.directories();
+        let found = waiting.iter().rposition(|(of, _)| of == lineage)?;
+        waiting.remove(found).map(|(_, top)| top)
+    }
+
+    /// Lets a directory wait; removes the oldest when there are too many.
+    fn put(&self, lineage: String, top: PathBuf) {
+        let surplus = {
+            let mut waiting = self.directories();
+            waiting.push_back((lineage, top));
+            if waiting.len() > KEPT_MAX { waiting.pop_front() } else { None }
+        };
+        if let Some((_, top)) = surplus {
+            self.remove(&top);
+        }
+    }
+
+    fn remove(&self, top: &Path) {
+        if let Some(let_go) = &self.let_go {
+            let_go(&top.join(SCRATCH));
+        }
+        if let Err(error) = remove(top) {
+            tracing::warn!(%error, directory = %top.display(), "could not remove a run's directory");
         }
     }
 }
 
-/// The directories of one run. When dropped, left to the next run or removed.
+const SCRATCH: &str = "scratch";
+
+/// The directories of one run. When dropped, left to the next run of its lineage or removed.
 pub struct RunDirectory {
     top: PathBuf,
     identity: Identity,
-    idle: Arc<Mutex<Vec<PathBuf>>>,
+    lineage: Option<String>,
+    is_fresh: bool,
+    is_kept: bool,
+    kept: Arc<Kept>,
 }
 
 impl RunDirectory {
@@ -85,22 +139,39 @@ impl RunDirectory {
         // Above the sandbox's own directories everything belongs to the agent alone, but a
         // sandbox of another user has to pass through.
         fs::DirBuilder::new().recursive(true).mode(0o711).create(&self.top)?;
-        self.own("scratch")?;
+        self.own(SCRATCH)?;
         self.own("workdir")?;
         Ok(())
+    }
+
+    /// Whether nothing of an earlier run is in it: package and outputs are not there yet.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Whether it is left to another run.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// The sandbox found no trace of its program and waits for another run.
+    pub fn keep(&mut self) {
+        self.is_kept = true;
     }
 
     /// Makes a directory that belongs to the sandbox.
     pub fn own(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.top.join(name);
-        fs::DirBuilder::new().mode(OWN_MODE).create(&path)?;
-        chown(&path, Some(self.identity.uid), Some(self.identity.gid))?;
+        if self.is_fresh {
+            fs::DirBuilder::new().mode(OWN_MODE).create(&path)?;
+            chown(&path, Some(self.identity.uid), Some(self.identity.gid))?;
+        }
         Ok(path)
     }
 
     /// Writable layers of the sandbox.
     pub fn scratch(&self) -> PathBuf {
-        self.top.join("scratch")
+        self.top.join(SCRATCH)
     }
 
     /// The working directory of the program.
@@ -173,64 +244,25 @@ pub fn is_directory(output: &Mapping) -> bool {
 }
 
 impl RunDirectory {
-    /// Removes everything but empty streams and the two directories of the sandbox. False: one of
-    /// these is not as it was made, so that all must go.
-    fn clear(&self) -> io::Result<bool> {
-        for entry in fs::read_dir(&self.top)? {
-            let entry = entry?;
-            let (path, name) = (entry.path(), entry.file_name());
-            match name.to_str() {
-                Some("scratch") => {
-                    for layer in fs::read_dir(&path)? {
-                        fs::remove_dir_all(layer?.path())?;
-                    }
-                }
-                Some("workdir") => {}
-                Some(name) if STREAMS.contains(&name) => {
-                    if !is_untouched_stream(&path)? {
-                        fs::remove_file(&path)?;
-                    }
-                }
-                _ if entry.file_type()?.is_dir() => fs::remove_dir_all(&path)?,
-                _ => fs::remove_file(&path)?,
+    /// Makes the streams empty for the next run.
+    fn clear_streams(&self) -> io::Result<()> {
+        for name in STREAMS {
+            let path = self.log(name);
+            if path.exists() && !is_untouched_stream(&path)? {
+                fs::remove_file(&path)?;
             }
         }
-        Ok(self.is_untouched("workdir")? && self.is_untouched("scratch")?)
-    }
-
-    /// Whether a directory of the sandbox is as it was made: empty, with its owner and mode, and
-    /// nothing attached to it.
-    fn is_untouched(&self, name: &str) -> io::Result<bool> {
-        let path = self.top.join(name);
-        let about = fs::symlink_metadata(&path)?;
-        Ok(about.is_dir()
-            && about.mode() & 0o7777 == OWN_MODE
-            && (about.uid(), about.gid()) == (self.identity.uid, self.identity.gid)
-            && has_no_attributes(&path)
-            && fs::read_dir(&path)?.next().is_none())
-    }
-
-    /// Leaves the directories to another run. False: they cannot be left, or nobody needs them.
-    fn leave(&self) -> bool {
-        if !self.clear().unwrap_or(false) {
-            return false;
-        }
-        let mut idle = self.idle.lock().expect("no holder of the lock panics");
-        let wanted = idle.len() < IDLE_MAX;
-        if wanted {
-            idle.push(self.top.clone());
-        }
-        wanted
+        Ok(())
     }
 }
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        if self.leave() {
-            return;
-        }
-        if let Err(error) = remove(&self.top) {
-            tracing::warn!(%error, directory = %self.top.display(), "could not remove a run's directory");
+        let lineage = self.lineage.take().filter(|_| self.is_kept && self.clear_streams().is_ok());
+        let top = std::mem::take(&mut self.top);
+        match lineage {
+            Some(lineage) => self.kept.put(lineage, top),
+            None => self.kept.remove(&top),
         }
     }
 }
@@ -272,34 +304,28 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn made() -> (tempfile::TempDir, RunDirectory) {
+    fn directories() -> (tempfile::TempDir, RunDirectories) {
         let worker = tempfile::tempdir().expect("a temporary directory");
         let me =
             Identity { uid: nix::unistd::getuid().as_raw(), gid: nix::unistd::getgid().as_raw() };
-        let runs = RunDirectories::new(worker.path().to_owned(), me);
-        let run = runs.make(7).expect("made");
+        let runs = RunDirectories::new(worker.path().to_owned(), me, |_| {});
+        (worker, runs)
+    }
+
+    fn made() -> (tempfile::TempDir, RunDirectory) {
+        let (worker, runs) = directories();
+        let run = runs.make(7, None).expect("made");
         (worker, run)
     }
 
-    fn take_turns(first: impl FnOnce(&RunDirectory)) -> (bool, RunDirectory, tempfile::TempDir) {
-        let (worker, run) = made();
-        let inode = |run: &RunDirectory| fs::metadata(run.workdir()).expect("there").ino();
-        let (before, runs) = (
-            inode(&run),
-            RunDirectories {
-                worker: worker.path().to_owned(),
-                identity: run.identity,
-                idle: run.idle.clone(),
-            },
-        );
+    /// Two runs of one lineage, one after the other.
+    fn take_turns(first: impl FnOnce(&mut RunDirectory)) -> (RunDirectory, tempfile::TempDir) {
+        let (worker, runs) = directories();
+        let mut run = runs.make(7, Some("task")).expect("made");
         drop(run.open_streams().expect("opened"));
-        first(&run);
-        // Until the second run is there nothing else takes the inode.
-        let kept = fs::File::open(run.workdir()).expect("there");
+        first(&mut run);
         drop(run);
-        let second = runs.make(8).expect("made");
-        drop(kept);
-        (inode(&second) == before, second, worker)
+        (runs.make(8, Some("task")).expect("made"), worker)
     }
 
     fn mapping(local: &str, remote: &str) -> Mapping {
@@ -333,57 +359,52 @@ mod tests {
     }
 
     #[test]
-    fn an_untouched_directory_serves_the_next_run() {
-        let (same, second, worker) = take_turns(|run| {
-            run.make_inputs().expect("made");
-            fs::create_dir(run.scratch().join("root.upper")).expect("made");
-            fs::write(run.package(), "x").expect("written");
+    fn a_directory_with_a_sandbox_that_waits_serves_the_next_run() {
+        let (second, worker) = take_turns(|run| {
+            fs::write(run.workdir().join("package"), "x").expect("written");
+            run.output_mounts(&[mapping("/no/such/output/", "oss://bkt/out/")], &[]).expect("made");
+            run.keep();
         });
-        assert!(same);
-        let names = |path: PathBuf| {
-            let entries = fs::read_dir(path).expect("there");
-            let mut names: Vec<_> = entries.map(|entry| entry.expect("read").file_name()).collect();
-            names.sort();
-            names
-        };
-        assert_eq!(names(second.top.clone()), ["scratch", "stderr", "stdout", "workdir"]);
-        assert!(names(second.scratch()).is_empty());
-        assert_eq!(names(worker.path().join("runs")), ["8"]);
+        assert!(!second.is_fresh());
+        assert!(second.workdir().join("package").exists());
+        let again = second.output_mounts(&[mapping("/no/such/output/", "oss://bkt/out/")], &[]);
+        assert_eq!(again.expect("still there").len(), 1);
+        assert_eq!(fs::read_dir(worker.path().join("runs")).expect("there").count(), 1);
     }
 
     #[test]
-    fn nothing_a_run_did_reaches_the_next() {
-        type Deed = fn(&RunDirectory);
-        let deeds: [Deed; 4] = [
-            |run| fs::write(run.workdir().join("file"), "x").expect("written"),
-            |run| {
-                let mode = fs::Permissions::from_mode(0o1777);
-                fs::set_permissions(run.workdir(), mode).expect("changed");
-            },
-            |run| {
-                let flags = rustix::fs::XattrFlags::empty();
-                rustix::fs::setxattr(run.workdir(), "user.note", b"x", flags).expect("attached");
-            },
-            |run| {
-                fs::remove_dir(run.workdir())
-                    .and_then(|()| fs::create_dir_all(run.workdir().join("a")))
-                    .expect("made")
-            },
-        ];
-        for (number, deed) in deeds.into_iter().enumerate() {
-            let (same, second, _worker) = take_turns(deed);
-            assert!(!same, "deed {number}");
-            assert!(second.is_untouched("workdir").expect("there"), "deed {number}");
+    fn a_directory_without_one_serves_nobody() {
+        let (second, _worker) = take_turns(|run| {
+            fs::write(run.workdir().join("trace"), "x").expect("written");
+        });
+        assert!(second.is_fresh());
+        assert_eq!(fs::read_dir(second.workdir()).expect("there").count(), 0);
+    }
+
+    #[test]
+    fn other_tasks_get_other_directories_and_the_oldest_that_waits_goes() {
+        let (worker, runs) = directories();
+        let tasks = u64::try_from(KEPT_MAX).expect("small") + 1;
+        for run in 1..=tasks {
+            let mut made = runs.make(run, Some(&run.to_string())).expect("made");
+            assert!(made.is_fresh());
+            made.keep();
         }
+        let waiting = fs::read_dir(worker.path().join("runs")).expect("there").count();
+        assert_eq!(waiting, KEPT_MAX);
+        assert!(runs.make(100, Some("1")).expect("made").is_fresh());
+        assert!(!runs.make(101, Some("2")).expect("made").is_fresh());
     }
 
     #[test]
     fn what_a_run_said_or_did_to_its_streams_does_not_reach_the_next() {
-        let (_, second, _worker) = take_turns(|run| {
+        let (second, _worker) = take_turns(|run| {
             fs::write(run.log("stdout"), "words").expect("written");
             fs::set_permissions(run.log("stderr"), fs::Permissions::from_mode(0o000))
                 .expect("changed");
+            run.keep();
         });
+        assert!(!second.is_fresh());
         for stream in second.open_streams().expect("opened") {
             let about = stream.metadata().expect("there");
             assert_eq!((about.len(), about.mode() & 0o7777), (0, STREAM_MODE));

@@ -4,6 +4,7 @@ use crate::{
     place::{RunDirectory, is_directory},
     trouble::Trouble,
 };
+use bytes::Bytes;
 use gristmill_model::{Cause, OssPath};
 use gristmill_mounts::{
     names::Locale,
@@ -12,7 +13,7 @@ use gristmill_mounts::{
     upload::{Destination, PartSizes, UploadReport, Uploader},
 };
 use gristmill_runtime::{Layout, Located, MountKind, SandboxSpec};
-use gristmill_wire::agent::{Mapping, Task};
+use gristmill_wire::agent::{Mapping, Streams, Task};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use std::{
     fmt::Write,
@@ -56,21 +57,39 @@ pub struct Uploads<'a> {
     pub layout: &'a Layout,
     /// The store.
     pub remote: Remote,
+    /// The longest stream that the server stores itself.
+    pub short_max: u64,
+}
+
+/// What was kept of a run.
+pub enum Kept {
+    /// All is in the store.
+    Stored,
+    /// All but the streams, which are short; the server stores them with the end.
+    Said(Streams),
 }
 
 impl Uploads<'_> {
     /// Uploads streams and logs, and outputs unless the run was cancelled. An error is the first
     /// thing that could not be kept.
-    pub async fn upload(self, cancelled: bool, notes: &mut Notes) -> Result<(), Trouble> {
+    pub async fn upload(self, cancelled: bool, notes: &mut Notes) -> Result<Kept, Trouble> {
+        let said = if cancelled { None } else { self.short_streams() };
+        let Task { logs, outputs, .. } = self.task;
+        if let (Some(said), true, true) = (&said, logs.is_empty(), outputs.is_empty()) {
+            self.note_discarded(notes);
+            return Ok(Kept::Said(said.clone()));
+        }
         let locale = self.task.locale.parse().unwrap_or_else(|_| utf8());
         let uploader = Uploader::new(self.remote.clone(), locale, PartSizes::default());
         let mut report = UploadReport::default();
-        let (out, err) = tokio::join!(
-            self.stream(&uploader, "stdout", &self.task.stdout),
-            self.stream(&uploader, "stderr", &self.task.stderr),
-        );
-        report.add(out);
-        report.add(err);
+        if said.is_none() {
+            let (out, err) = tokio::join!(
+                self.stream(&uploader, "stdout", &self.task.stdout),
+                self.stream(&uploader, "stderr", &self.task.stderr),
+            );
+            report.add(out);
+            report.add(err);
+        }
         for log in &self.task.logs {
             report.add(self.log(&uploader, &log.local, &log.remote).await);
         }
@@ -80,7 +99,20 @@ impl Uploads<'_> {
             }
         }
         self.note_discarded(notes);
-        self.sum_up(report, notes)
+        self.sum_up(report, notes)?;
+        Ok(said.map_or(Kept::Stored, Kept::Said))
+    }
+
+    /// What the program said, if the server stores that: it is short, and nobody can add to it.
+    fn short_streams(&self) -> Option<Streams> {
+        let read = |name: &str, wanted: &str| match wanted {
+            "" => Some(Bytes::new()),
+            _ => read_short(&self.directory.log(name), self.short_max),
+        };
+        Some(Streams {
+            stdout: read("stdout", &self.task.stdout)?,
+            stderr: read("stderr", &self.task.stderr)?,
+        })
     }
 
     /// What the program changed in its inputs is thrown away; a person may want to know
@@ -188,6 +220,17 @@ impl Uploads<'_> {
             },
             Err(error) => failed(format!("{}: {error}", output.local)),
         }
+    }
+}
+
+/// All of a file of at most so many bytes.
+fn read_short(path: &Path, bytes_max: u64) -> Option<Bytes> {
+    let about = std::fs::symlink_metadata(path).ok()?;
+    match about.len() {
+        _ if bytes_max == 0 || !about.is_file() => None,
+        0 => Some(Bytes::new()),
+        length if length > bytes_max => None,
+        _ => std::fs::read(path).ok().map(Bytes::from),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The runs this agent holds: what executes, and results nobody has acknowledged.
 
-use gristmill_wire::agent::{Report, Run, RunEnd, Task};
+use gristmill_wire::agent::{Report, Run, RunEnd, Streams, Task};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -48,7 +48,7 @@ impl Runs {
             return None;
         }
         let (cancel, cancelled) = watch::channel(false);
-        let report = Report { run: run.run, started: 0, end: None };
+        let report = Report { run: run.run, ..Report::default() };
         held.insert(run.run, Held { report, unsent: false, cancel, logs: None });
         Some(Begun { task, run, cancelled })
     }
@@ -65,12 +65,23 @@ impl Runs {
         }
     }
 
-    /// The file of a run's standard output (1) or standard error (2), and whether the run is over.
-    pub fn log(&self, run: u64, stream: u32) -> Option<(PathBuf, bool)> {
+    /// The files may serve another run from now on.
+    pub fn take_logs(&self, run: u64) {
+        if let Some(held) = self.held().get_mut(&run) {
+            held.logs = None;
+        }
+    }
+
+    /// A run's standard output (1) or standard error (2).
+    pub fn log(&self, run: u64, stream: u32) -> Option<Log> {
         let held = self.held();
-        let held = held.get(&run)?;
-        let file = held.logs.as_ref()?.get(usize::try_from(stream).ok()?.checked_sub(1)?)?;
-        Some((file.clone(), held.report.end.is_some()))
+        let Held { report, logs, .. } = held.get(&run)?;
+        let number = usize::try_from(stream).ok()?.checked_sub(1)?;
+        if let Some(said) = &report.streams {
+            return [&said.stdout, &said.stderr].get(number).map(|said| Log::Said(said.to_vec()));
+        }
+        let file = logs.as_ref()?.get(number)?.clone();
+        Some(Log::File { file, over: report.end.is_some() })
     }
 
     /// The program started at this time (microseconds since 1970). It is news after
@@ -89,14 +100,16 @@ impl Runs {
         self.news.notify_one();
     }
 
-    /// The run is over. A cancelled run has nobody to report to and is forgotten.
-    pub fn ended(&self, run: u64, end: RunEnd) {
+    /// The run is over. A cancelled run has nobody to report to and is forgotten. `streams`: what
+    /// the server has to store.
+    pub fn ended(&self, run: u64, end: RunEnd, streams: Option<Streams>) {
         {
             let mut all = self.held();
             match all.get_mut(&run) {
                 Some(held) if *held.cancel.borrow() => drop(all.remove(&run)),
                 Some(held) => {
                     held.report.end = Some(end);
+                    held.report.streams = streams;
                     held.unsent = true;
                 }
                 None => {}
@@ -145,17 +158,36 @@ impl Runs {
         self.news.notify_one();
     }
 
-    /// What has not been said, at most `count` reports. They count as said from now on.
-    pub fn take_news(&self, count: usize) -> Vec<Report> {
+    /// What has not been said, at most `count` reports, and no more once they hold `bytes` of
+    /// streams. They count as said from now on.
+    pub fn take_news(&self, count: usize, bytes: usize) -> Vec<Report> {
         let mut all = self.held();
-        let unsaid = all.values_mut().filter(|held| held.unsent).take(count);
-        unsaid
-            .map(|held| {
-                held.unsent = false;
-                held.report.clone()
-            })
-            .collect()
+        let (mut news, mut held_bytes) = (Vec::new(), 0);
+        for held in all.values_mut().filter(|held| held.unsent) {
+            if news.len() == count || held_bytes >= bytes {
+                break;
+            }
+            held.unsent = false;
+            let streams = held.report.streams.iter();
+            held_bytes += streams.map(|said| said.stdout.len() + said.stderr.len()).sum::<usize>();
+            news.push(held.report.clone());
+        }
+        news
     }
+}
+
+/// What a run says on one of its streams.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Log {
+    /// In a file.
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Whether nothing will follow.
+        over: bool,
+    },
+    /// The run is over, and this is all of it.
+    Said(Vec<u8>),
 }
 
 #[cfg(test)]
@@ -185,11 +217,11 @@ mod tests {
     fn a_result_is_kept_and_said_again_until_it_is_acknowledged() {
         let (runs, _begun) = runs_with(&[1, 2]);
         runs.started(1, 5);
-        runs.ended(1, RunEnd::default());
-        assert_eq!(runs.take_news(10).len(), 1);
-        assert_eq!(runs.take_news(10), [], "said once on one line");
+        runs.ended(1, RunEnd::default(), None);
+        assert_eq!(runs.take_news(10, 100).len(), 1);
+        assert_eq!(runs.take_news(10, 100), [], "said once on one line");
         runs.say_all_again();
-        assert_eq!(runs.take_news(10)[0].run, 1, "said again on the next line");
+        assert_eq!(runs.take_news(10, 100)[0].run, 1, "said again on the next line");
         runs.acknowledge(&[1, 2]);
         assert_eq!(runs.ids(), [2], "a run that goes on is not forgotten");
     }
@@ -199,11 +231,11 @@ mod tests {
         let (runs, _begun) = runs_with(&[1, 2]);
         runs.started(1, 5);
         runs.started(2, 6);
-        assert_eq!(runs.take_news(10), []);
+        assert_eq!(runs.take_news(10, 100), []);
         runs.announce(1);
-        runs.ended(2, RunEnd::default());
+        runs.ended(2, RunEnd::default(), None);
         let said: Vec<_> =
-            runs.take_news(10).iter().map(|said| (said.started, said.end.is_some())).collect();
+            runs.take_news(10, 100).iter().map(|said| (said.started, said.end.is_some())).collect();
         assert_eq!(said, [(5, false), (6, true)]);
     }
 
@@ -212,9 +244,23 @@ mod tests {
         let (runs, begun) = runs_with(&[1, 2]);
         runs.cancel(1);
         assert!(*begun[0].cancelled.borrow());
-        runs.ended(1, RunEnd::default());
-        runs.ended(2, RunEnd::default());
+        runs.ended(1, RunEnd::default(), None);
+        runs.ended(2, RunEnd::default(), None);
         runs.cancel(2);
-        assert_eq!((runs.ids(), runs.take_news(10)), (vec![], vec![]));
+        assert_eq!((runs.ids(), runs.take_news(10, 100)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn long_streams_travel_in_several_messages_and_can_be_read_until_they_have_arrived() {
+        let (runs, _begun) = runs_with(&[1, 2, 3]);
+        for run in 1..=3 {
+            let said = Streams { stdout: vec![b'x'; 60].into(), stderr: "e".into() };
+            runs.ended(run, RunEnd::default(), Some(said));
+        }
+        let sizes: Vec<_> = (0..3).map(|_| runs.take_news(10, 100).len()).collect();
+        assert_eq!(sizes, [2, 1, 0]);
+        assert_eq!(runs.log(2, 2), Some(Log::Said(b"e".to_vec())));
+        runs.acknowledge(&[2]);
+        assert_eq!(runs.log(2, 2), None);
     }
 }

@@ -111,9 +111,9 @@ async fn serve(
     let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let (streams, ends) = streams::open(wish.window.map(size)).map_err(failed("no terminal"))?;
     let directory =
-        place.directories.make(number).map_err(|error| format!("no directory: {error:#}"))?;
+        place.directories.make(number, None).map_err(|error| format!("no directory: {error:#}"))?;
     let name = format!("shell-{}", speaker.session);
-    let sandbox = place.sandbox(&name, directory.scratch(), Vec::new());
+    let sandbox = place.sandbox(&name, directory.scratch(), Vec::new(), None);
     let (say, events) = mpsc::unbounded_channel();
     let listener = move |event| drop(say.send(event)); // nobody listens when the session is over
     info!(session = speaker.session, terminal = wish.window.is_some(), "a shell begins");

@@ -16,7 +16,7 @@ use crate::{
     oss::{Opening, Stores},
     place::{RunDirectories, RunDirectory},
     resident::Pool,
-    results::{self, Notes},
+    results::{self, Kept, Notes},
     runs::{Begun, Runs},
     trouble::{Trouble, chain},
 };
@@ -27,16 +27,19 @@ use gristmill_runtime::{
     Exit, Identity, Layout, Limits, Node, NodeReport, ProgramSpec, Root, RunEvent, RunHandle,
     SandboxMount, SandboxSpec, Spawner, Stage, StartFailure, command,
 };
-use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Task};
+use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Streams, Task};
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
-    sync::{Arc, RwLock},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, Semaphore, mpsc, watch},
     time::Instant,
 };
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -77,6 +80,10 @@ pub struct Place {
     pub(crate) directories: RunDirectories,
     /// Programs that stay.
     pub(crate) residents: Pool,
+    /// How many programs run at a time.
+    slots: Semaphore,
+    /// The longest stream that the server stores itself; 0: none.
+    pub(crate) short_max: AtomicU64,
     /// Rings when this machine can run nothing any more.
     pub(crate) broken: Notify,
 }
@@ -94,7 +101,13 @@ impl Place {
         let oss_endpoint = RwLock::new(config.machine.oss_endpoint.clone());
         let (runs, spawner) = (Runs::default(), node.start()?);
         let (stores, broken) = (Stores::default(), Notify::new());
-        let directories = RunDirectories::new(machine.top.clone(), owner);
+        let letting = spawner.clone();
+        let let_go = move |scratch: &Path| {
+            // Without a spawner there is no sandbox either.
+            let _ = letting.let_go(scratch);
+        };
+        let directories = RunDirectories::new(machine.top.clone(), owner, let_go);
+        let slots = Semaphore::new(usize::try_from(config.slots.max(1)).unwrap_or(1));
         Ok(Self {
             config,
             runs,
@@ -108,6 +121,8 @@ impl Place {
             stores,
             directories,
             residents: Pool::default(),
+            slots,
+            short_max: AtomicU64::new(0),
             broken,
         })
     }
@@ -134,8 +149,14 @@ impl Place {
     }
 
     /// Carries out one run and leaves its result in [`Place::runs`].
-    pub async fn carry_out(self: Arc<Self>, begun: Begun) {
+    pub async fn carry_out(self: Arc<Self>, mut begun: Begun) {
         let run = begun.run.run;
+        // In the order in which they came.
+        let turn = unless_cancelled(&mut begun.cancelled, self.slots.acquire()).await;
+        let Ok(_slot) = turn else {
+            let cancelled = RunEnd { kind: EndKind::Cancelled.into(), ..RunEnd::default() };
+            return self.runs.ended(run, cancelled, None);
+        };
         let span = info_span!(
             "run",
             run,
@@ -143,16 +164,16 @@ impl Place {
             task = begun.task.task,
             instance = begun.run.instance
         );
-        let end = self.execute(begun).instrument(span.clone()).await;
+        let (end, streams) = self.execute(begun).instrument(span.clone()).await;
         span.in_scope(
             || debug!(kind = ?end.kind(), number = end.number, message = end.message, "ended"),
         );
-        self.runs.ended(run, end);
+        self.runs.ended(run, end, streams);
     }
 
-    async fn execute(&self, begun: Begun) -> RunEnd {
-        let mut notes = Notes::default();
-        match self.try_execute(begun, &mut notes).await {
+    async fn execute(&self, begun: Begun) -> (RunEnd, Option<Streams>) {
+        let (mut notes, mut streams) = (Notes::default(), None);
+        let end = match self.try_execute(begun, &mut notes, &mut streams).await {
             Ok(end) => RunEnd { detail: notes.into_text(), ..end },
             Err(trouble) => {
                 if trouble != Trouble::Cancelled {
@@ -160,10 +181,17 @@ impl Place {
                 }
                 trouble.into_end(now(), notes.into_text())
             }
-        }
+        };
+        (end, streams)
     }
 
-    async fn try_execute(&self, mut begun: Begun, notes: &mut Notes) -> Result<RunEnd, Trouble> {
+    /// `streams` is set to what the server has to store, whatever the result is.
+    async fn try_execute(
+        &self,
+        mut begun: Begun,
+        notes: &mut Notes,
+        streams: &mut Option<Streams>,
+    ) -> Result<RunEnd, Trouble> {
         let (task, run) = (begun.task.clone(), begun.run);
         if let Some(wish) = &task.resident {
             return self.serve_call(begun, wish, notes).await;
@@ -172,7 +200,9 @@ impl Place {
             cause: Cause::Command,
             message: format!("the command line cannot be split: {error}"),
         })?;
-        let directory = self.directories.make(run.run).map_err(|error| {
+        let lineage = lineage(&task);
+        let made = self.directories.make(run.run, lineage.as_deref());
+        let mut directory = made.map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no directory for the run", format!("{error:#}"))
         })?;
         let opening = self.opening(&task);
@@ -186,13 +216,14 @@ impl Place {
         )
         .await;
         let (mut inputs, mounts) = prepared??;
-        let sandbox = self.sandbox(&run.run.to_string(), directory.scratch(), mounts);
+        let sandbox = self.sandbox(&run.run.to_string(), directory.scratch(), mounts, lineage);
         let program = ProgramSpec {
             arguments: words,
             env: environment(&task, run.instance),
             directory: WORKDIR.to_owned(),
         };
-        let ended = self.run_program(&mut begun, &directory, &mut inputs, &sandbox, &program).await;
+        let ended =
+            self.run_program(&mut begun, &mut directory, &mut inputs, &sandbox, &program).await;
         let cancelled = matches!(ended, Err(Trouble::Cancelled));
         let uploads = results::Uploads {
             task: &task,
@@ -201,8 +232,15 @@ impl Place {
             sandbox: &sandbox,
             layout: &self.layout,
             remote,
+            short_max: self.short_max.load(Ordering::Relaxed),
         };
-        let kept = uploads.upload(cancelled, notes).await;
+        let kept = uploads.upload(cancelled, notes).await.map(|kept| match kept {
+            Kept::Stored => {}
+            Kept::Said(said) => *streams = Some(said),
+        });
+        if directory.is_kept() {
+            self.runs.take_logs(run.run);
+        }
         let intact = inputs.finish(notes).await;
         let ended = ended?;
         if kept.is_ok() && ended.kind() == EndKind::Exited && ended.number == 0 {
@@ -221,7 +259,9 @@ impl Place {
         remote: &Remote,
         notes: &mut Notes,
     ) -> Result<(Inputs, Vec<SandboxMount>), Trouble> {
-        crate::package::fetch(task, directory, remote, self.owner).await?;
+        if directory.is_fresh() {
+            crate::package::fetch(task, directory, remote, self.owner).await?;
+        }
         let shown = directory.output_mounts(&task.outputs, &task.inputs).map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no directory for outputs", format!("{error:#}"))
         })?;
@@ -239,6 +279,7 @@ impl Place {
         name: &str,
         scratch: PathBuf,
         mounts: Vec<SandboxMount>,
+        lineage: Option<String>,
     ) -> SandboxSpec {
         let bound = |value: u64| (value > 0).then_some(value);
         SandboxSpec {
@@ -255,14 +296,14 @@ impl Place {
                 cpu_millis: bound(self.config.cpu_millis.into()),
                 files_max: Some(FILES_MAX),
             },
-            lineage: None,
+            lineage,
         }
     }
 
     async fn run_program(
         &self,
         begun: &mut Begun,
-        directory: &RunDirectory,
+        directory: &mut RunDirectory,
         inputs: &mut Inputs,
         sandbox: &SandboxSpec,
         program: &ProgramSpec,
@@ -297,11 +338,14 @@ impl Place {
                     }
                     Some(RunEvent::Failed(_)) if cancelled => return Err(Trouble::Cancelled),
                     Some(RunEvent::Failed(failure)) => return Err(self.not_started(failure)),
-                    Some(RunEvent::Exited(_)) if cancelled => return Err(Trouble::Cancelled),
                     Some(RunEvent::Exited(ended)) => {
+                        if ended.kept {
+                            directory.keep();
+                        }
                         if ended.started_micros > 0 {
                             self.runs.started(run, ended.started_micros);
                         }
+                        let lost = if cancelled { Some(Trouble::Cancelled) } else { lost };
                         return lost.map_or(Ok(end_of(ended.exit, timed_out)), Err);
                     }
                     None => return Err(Trouble::of_machine(Cause::Sandbox, "the sandbox is gone", "no word of its end")),
@@ -368,6 +412,12 @@ pub(crate) fn end_of(exit: Exit, timed_out: bool) -> RunEnd {
         Exit::OutOfMemory => (EndKind::OutOfMemory, 0),
     };
     RunEnd { at: now(), kind: kind.into(), number, ..RunEnd::default() }
+}
+
+/// Which runs may follow each other in one sandbox: those of one task that mounts nothing, as what is
+/// mounted is another thing for each run.
+fn lineage(task: &Task) -> Option<String> {
+    task.inputs.is_empty().then(|| format!("{}/{}", task.job, task.task))
 }
 
 /// What the program sees (`reference/api.md` 14.1): a base, the service's names, then what

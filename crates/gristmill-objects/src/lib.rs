@@ -21,7 +21,7 @@ mod rules;
 pub use digest::{Digest, Sum};
 pub use local::{
     BucketAcl, BucketInfo, BucketStat, Clock, CopyOptions, LocalStore, PartInfo, PartListing,
-    Source, UploadInfo, UploadListOptions, UploadListing,
+    SmallPut, Source, UploadInfo, UploadListOptions, UploadListing,
 };
 pub use rules::PART_SIZE_MIN;
 

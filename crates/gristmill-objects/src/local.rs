@@ -3,6 +3,7 @@
 
 use crate::{ByteStream, GetOptions, ObjectError, ObjectInfo, ObjectStore, PutOptions};
 use async_trait::async_trait;
+use bytes::Bytes;
 use gristmill_model::{AccountId, Timestamp};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -146,6 +147,19 @@ pub struct UploadListing {
     pub next: Option<(String, String)>,
 }
 
+/// A small object to write whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmallPut {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// Headers to keep with the object, lower-case names.
+    pub headers: BTreeMap<String, String>,
+    /// All of it.
+    pub bytes: Bytes,
+}
+
 /// A store of ours: an [`ObjectStore`] with buckets, copies and appends.
 #[async_trait]
 pub trait LocalStore: ObjectStore {
@@ -217,6 +231,22 @@ pub trait LocalStore: ObjectStore {
 
     /// Removes many objects at once; those that are not there count as removed.
     async fn delete_many(&self, bucket: &str, keys: &[String]) -> Result<(), ObjectError>;
+
+    /// Writes many small objects, in this order, each as [`ObjectStore::put`] would, and all in one
+    /// commit where the store has one. The inner outcomes are those of each, in the same order; an
+    /// error outside means that nothing was written.
+    async fn put_many(
+        &self,
+        puts: Vec<SmallPut>,
+    ) -> Result<Vec<Result<(), ObjectError>>, ObjectError> {
+        let mut outcomes = Vec::with_capacity(puts.len());
+        for put in puts {
+            let options = PutOptions { headers: put.headers, ..PutOptions::default() };
+            let body = crate::body_of(put.bytes);
+            outcomes.push(self.put(&put.bucket, &put.key, options, body).await.map(drop));
+        }
+        Ok(outcomes)
+    }
 
     /// One page of the parts of an upload, after the part numbered `after`.
     async fn list_parts(

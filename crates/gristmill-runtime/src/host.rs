@@ -67,6 +67,8 @@ pub(crate) struct Prepared {
     pub layer: Layer,
     /// Whether overlays may skip writing back what will be thrown away.
     pub volatile: bool,
+    /// Whether a change that follows another one at once has another time.
+    pub fine_times: bool,
 }
 
 /// Names below the node's directory. All but the scratch directories of runs live on one small
@@ -308,6 +310,24 @@ pub(crate) fn own_directory(path: &Path, mode: u32, identity: Identity) -> io::R
     std::os::unix::fs::chown(path, Some(identity.uid), Some(identity.gid))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
+
+/// Whether two changes of a file in this directory never have the same time, once it was looked at
+/// in between (Linux 6.13 on most disks). Older kernels count ticks.
+pub(crate) fn has_fine_times(directory: &Path) -> io::Result<bool> {
+    let path = directory.join("times");
+    let file = fs::File::create(&path)?;
+    let mut times = BTreeSet::new();
+    for length in 1..=FINE_TIMES_TRIALS {
+        file.set_len(length)?;
+        let about = file.metadata()?;
+        times.insert((about.ctime(), about.ctime_nsec()));
+    }
+    fs::remove_file(&path)?;
+    Ok(times.len() as u64 == FINE_TIMES_TRIALS)
+}
+
+/// Changes within some microseconds, far less than a tick.
+const FINE_TIMES_TRIALS: u64 = 4;
 
 /// Marks a directory of a layer so that nothing below it shows through.
 fn hide_below(path: &Path) -> io::Result<()> {

@@ -44,7 +44,9 @@ impl Layout {
             let target = Path::new(&mount.target);
             if path.starts_with(target) {
                 return match &mount.kind {
-                    MountKind::Bind { source, .. } => inside(source.clone(), target),
+                    MountKind::Bind { source, .. } | MountKind::Shared { source } => {
+                        inside(source.clone(), target)
+                    }
                     MountKind::Overlay { .. } => {
                         inside(self.layer(sandbox, &upper(&mount_name(number)))?, target)
                     }

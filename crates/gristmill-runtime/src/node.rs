@@ -197,7 +197,10 @@ fn prepare(
     let pieces =
         host_pieces(privileged, &level, notes).map_err(preparing("read the mount table"))?;
     let (layer, volatile) = (Layer::Disk, true);
-    let mut prepared = Prepared { directory, privileged, identity, pieces, layer, volatile };
+    let fine_times =
+        host::has_fine_times(&directory).map_err(preparing("write into the node's directory"))?;
+    let mut prepared =
+        Prepared { directory, privileged, identity, pieces, layer, volatile, fine_times };
     mount_base(&prepared, &level).map_err(preparing("fill the node's directory"))?;
     fill_devices(&prepared).map_err(preparing("make a tree of devices"))?;
     choose_layer(&mut prepared, notes)?;

@@ -63,6 +63,11 @@ pub enum MountKind {
         /// Whether the program may change it.
         read_only: bool,
     },
+    /// A directory of the machine that programs may change and other sandboxes see.
+    Shared {
+        /// Which.
+        source: PathBuf,
+    },
     /// A directory whose changes stay in the sandbox and are thrown away.
     Overlay {
         /// The directory below.

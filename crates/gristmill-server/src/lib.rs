@@ -29,6 +29,7 @@ mod region;
 mod registrar;
 mod sessions;
 mod shell;
+mod streams;
 mod sts;
 mod task_keys;
 mod task_numbers;

@@ -25,6 +25,7 @@ use crate::{
     registrar::Registrar,
     sessions::Sessions,
     shell::Shells,
+    streams::Streams,
 };
 use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
@@ -125,8 +126,8 @@ pub struct Region {
 }
 
 impl Region {
-    /// Starts a region. `program` is what machines are started with; `oss` makes the door of the
-    /// object store, which belongs to a room beside this one.
+    /// Starts a region. `program` is what machines are started with; `objects` is the object store, and
+    /// `oss` makes its door, which belongs to a room beside this one.
     pub async fn start(
         config: RegionConfig,
         secrets: RegionSecrets,
@@ -169,7 +170,8 @@ impl Region {
             daemon_idle_max: config.daemons.idle_max,
         };
         let beat = config.patience.worker_beat.into();
-        let sessions = Sessions::new(mill.clone(), keys.clone(), briefing.clone(), beat);
+        let (streams, told) = (Streams::new(objects.clone()), briefing.clone());
+        let sessions = Sessions::new(mill.clone(), keys.clone(), told, streams, beat);
         let sessions = Arc::new(sessions);
         let launch = Launch {
             program: config.local.agent.clone().unwrap_or(program),

@@ -15,6 +15,7 @@ use crate::{
     keys::KeyRing,
     mill::{Mill, MillError},
     shell::Exchange,
+    streams::{STREAM_BYTES_MAX, Streams},
     task_numbers::{TaskKey, TaskNumbers},
 };
 use futures::{Stream, StreamExt};
@@ -70,6 +71,7 @@ pub struct Sessions {
     mill: Mill,
     keys: Arc<KeyRing>,
     briefing: Briefing,
+    streams: Streams,
     beat: Duration,
     started: Instant,
     lines: Mutex<BTreeMap<WorkerId, Line>>,
@@ -81,9 +83,15 @@ type Outbox = mpsc::Sender<Result<ToAgent, Status>>;
 
 impl Sessions {
     /// Sessions that ask their agents for a sign of life every `beat`.
-    pub fn new(mill: Mill, keys: Arc<KeyRing>, briefing: Briefing, beat: Duration) -> Self {
+    pub fn new(
+        mill: Mill,
+        keys: Arc<KeyRing>,
+        briefing: Briefing,
+        streams: Streams,
+        beat: Duration,
+    ) -> Self {
         let (lines, hang_ups) = (Mutex::default(), Arc::default());
-        Self { mill, keys, briefing, beat, started: Instant::now(), lines, hang_ups }
+        Self { mill, keys, briefing, streams, beat, started: Instant::now(), lines, hang_ups }
     }
 
     /// Rings when an agent hangs up: its machine may be gone.
@@ -309,6 +317,7 @@ impl Session<'_> {
         let welcome = Welcome {
             beat_ms: u32::try_from(self.sessions.beat.as_millis()).unwrap_or(u32::MAX),
             oss_endpoint: self.sessions.briefing.oss_endpoint.clone(),
+            takes_streams: STREAM_BYTES_MAX,
         };
         self.say(ToAgentKind::Welcome(welcome)).await?;
         self.align().await?;
@@ -358,7 +367,9 @@ impl Session<'_> {
         }
     }
 
-    async fn on_reports(&mut self, reports: Vec<Report>) -> Option<()> {
+    async fn on_reports(&mut self, mut reports: Vec<Report>) -> Option<()> {
+        let world = self.sessions.mill.published().world();
+        self.sessions.streams.keep(&world, self.worker, &mut reports).await;
         let mut understood = Vec::with_capacity(reports.len());
         let mut dropped = Vec::new();
         for report in reports {

@@ -18,7 +18,7 @@ pub use batches::FinishedLast;
 pub use convert::BadReport;
 pub use machine::{DataDiskConfig, MachineConfig, MachineMount};
 
-use prost::{Enumeration, Message, Oneof};
+use prost::{Enumeration, Message, Oneof, bytes::Bytes};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -175,6 +175,21 @@ pub struct Report {
     /// How it ended; absent while it runs.
     #[prost(message, optional, tag = "3")]
     pub end: Option<RunEnd>,
+    /// What the program said, for the server to store where the task's streams go; absent when the
+    /// agent stored it. Only with an end, and only to a server that takes it ([`Welcome::takes_streams`]).
+    #[prost(message, optional, tag = "4")]
+    pub streams: Option<Streams>,
+}
+
+/// All that a program said.
+#[derive(Clone, PartialEq, Message)]
+pub struct Streams {
+    /// On its standard output.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub stdout: Bytes,
+    /// On its standard error.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub stderr: Bytes,
 }
 
 /// How a run ended.
@@ -283,6 +298,9 @@ pub struct Welcome {
     /// The object store's endpoint as this agent reaches it.
     #[prost(string, tag = "2")]
     pub oss_endpoint: String,
+    /// Streams of at most so many bytes each may come with the report of the end; 0: none.
+    #[prost(uint32, tag = "3")]
+    pub takes_streams: u32,
 }
 
 /// The agent is not wanted.

@@ -109,7 +109,7 @@ impl Place {
     ) -> Result<RunEnd, Trouble> {
         let task = begun.task.clone();
         let kind = Kind::of(&task, wish)?;
-        let directory = self.directories.make(begun.run.run).map_err(|error| {
+        let directory = self.directories.make(begun.run.run, None).map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no directory for the run", format!("{error:#}"))
         })?;
         let remote = self.remote(&self.opening(&task), begun.run.run)?;
@@ -124,6 +124,7 @@ impl Place {
             sandbox: process.sandbox(),
             layout: &self.layout,
             remote,
+            short_max: 0, // what a process says is not the run's alone
         };
         let kept = uploads.upload(cancelled, notes).await;
         let is_well = matches!(outcome, Outcome::Answered(_));
@@ -193,14 +194,14 @@ impl Place {
 
     fn start_resident(&self, kind: &Kind) -> Result<Process, Trouble> {
         let number = self.residents.number();
-        let directory = self.directories.make(number).map_err(|error| {
+        let directory = self.directories.make(number, None).map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no directory", format!("{error:#}"))
         })?;
         let (slots, shown) = Slots::make(&directory, &kind.inputs, &kind.outputs)
             .map_err(|error| Trouble::of_machine(Cause::Sandbox, "no directories", error))?;
         let mounts = std::iter::once(directory.workdir_mount()).chain(shown).collect();
         let name = format!("resident-{}", number & u64::from(u32::MAX));
-        let sandbox = self.sandbox(&name, directory.scratch(), mounts);
+        let sandbox = self.sandbox(&name, directory.scratch(), mounts, None);
         let program = ProgramSpec {
             arguments: kind.program.clone(),
             env: kind.env.clone(),

@@ -87,9 +87,9 @@ mod tests {
         let worker = tempfile::tempdir().expect("a directory");
         let me =
             Identity { uid: nix::unistd::getuid().as_raw(), gid: nix::unistd::getgid().as_raw() };
-        let directories = RunDirectories::new(worker.path().to_owned(), me);
-        let directory = directories.make(1).expect("made");
-        let other = directories.make(2).expect("made");
+        let directories = RunDirectories::new(worker.path().to_owned(), me, |_| {});
+        let directory = directories.make(1, None).expect("made");
+        let other = directories.make(2, None).expect("made");
         let paths = |text: &str| vec![text.to_owned()];
         let make = |directory: &RunDirectory| {
             Slots::make(directory, &paths("/home/in/"), &paths("/home/out/")).expect("made")

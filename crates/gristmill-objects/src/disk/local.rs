@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     BucketAcl, BucketInfo, BucketStat, ByteStream, CopyOptions, LocalStore, ObjectError,
-    ObjectInfo, PartListing, PutOptions, Source, UploadListOptions, UploadListing,
+    ObjectInfo, PartListing, PutOptions, SmallPut, Source, Sum, UploadListOptions, UploadListing,
     rules::{check_key, check_position, exists, grown_info, part_page, refused},
 };
 use async_trait::async_trait;
@@ -348,6 +348,34 @@ impl LocalStore for DiskStore {
 
     async fn delete_many(&self, bucket: &str, keys: &[String]) -> Result<(), ObjectError> {
         self.delete_all(bucket, keys.to_vec()).await
+    }
+
+    async fn put_many(
+        &self,
+        puts: Vec<SmallPut>,
+    ) -> Result<Vec<Result<(), ObjectError>>, ObjectError> {
+        self.admit().await?;
+        let staged: Vec<_> = puts
+            .into_iter()
+            .map(|put| {
+                let info = self.info_of(&put.key, &Sum::of(&put.bytes), put.headers);
+                (put.bucket, info, put.bytes)
+            })
+            .collect();
+        self.writer
+            .write(move |conn| {
+                let (mut outcomes, mut garbage) = (Vec::with_capacity(staged.len()), vec![]);
+                for (bucket, info, bytes) in staged {
+                    let one = rows::put_small(conn, &bucket, &info, &bytes);
+                    match one {
+                        // The database may have undone the whole batch.
+                        Err(error) if error.is_transient() => return Err(error),
+                        one => outcomes.push(one.map(|unneeded| garbage.extend(unneeded))),
+                    }
+                }
+                Ok(Change { garbage, ..Change::of(outcomes) })
+            })
+            .await
     }
 
     async fn list_parts(

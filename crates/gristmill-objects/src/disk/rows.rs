@@ -6,7 +6,7 @@
 use crate::{
     BucketAcl, BucketInfo, BucketStat, ListOptions, Listing, ObjectError, ObjectInfo,
     fold::{Fold, See},
-    rules::{changed, no_bucket, no_key, same_etag},
+    rules::{changed, check_key, no_bucket, no_key, same_etag},
 };
 use gristmill_model::{AccountId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ffi::ErrorCode};
@@ -236,25 +236,57 @@ pub(super) fn put_object(
     info: &ObjectInfo,
     content: &Content,
 ) -> Outcome<Vec<u64>> {
+    if insert_object(conn, bucket, info, content)? {
+        return Ok(vec![]);
+    }
     let mut garbage = delete_object(conn, bucket, &info.key)?;
     let needed = content.files();
     garbage.retain(|file| !needed.contains(file));
-    conn.prepare_cached("INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
-        .and_then(|mut query| {
-            query.execute((
-                bucket,
-                info.key.as_bytes(),
-                info.size as i64,
-                &info.etag,
-                info.last_modified.0,
-                info.crc64.map(|crc| crc as i64),
-                &info.kind,
-                text_of(&info.headers),
-                content.to_bytes(),
-            ))
-        })
-        .map_err(|error| sql_error("write an object", error))?;
+    insert_object(conn, bucket, info, content)?;
     Ok(garbage)
+}
+
+/// Writes a small object with its bytes.
+pub(super) fn put_small(
+    conn: &Connection,
+    bucket: &str,
+    info: &ObjectInfo,
+    bytes: &[u8],
+) -> Outcome<Vec<u64>> {
+    check_key(&info.key)?;
+    let bucket = bucket_id(conn, bucket)?;
+    let content = match bytes {
+        [] => Content::Files(vec![]),
+        bytes => put_inline(conn, bytes)?,
+    };
+    put_object(conn, bucket, info, &content)
+}
+
+/// Whether it was written: there was none of this key.
+fn insert_object(
+    conn: &Connection,
+    bucket: i64,
+    info: &ObjectInfo,
+    content: &Content,
+) -> Outcome<bool> {
+    conn.prepare_cached(
+        "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+    )
+    .and_then(|mut query| {
+        query.execute((
+            bucket,
+            info.key.as_bytes(),
+            info.size as i64,
+            &info.etag,
+            info.last_modified.0,
+            info.crc64.map(|crc| crc as i64),
+            &info.kind,
+            text_of(&info.headers),
+            content.to_bytes(),
+        ))
+    })
+    .map(|written| written > 0)
+    .map_err(|error| sql_error("write an object", error))
 }
 
 /// Changes the headers of an object only.

@@ -46,7 +46,38 @@ pub async fn every_local_store(store: &dyn LocalStore) {
     uploads_and_parts_are_listed(store).await;
     a_part_may_be_a_range_of_an_object(store).await;
     the_stat_counts(store).await;
+    many_small_objects_are_put_as_one_by_one(store).await;
     clear(store).await;
+}
+
+async fn many_small_objects_are_put_as_one_by_one(store: &dyn LocalStore) {
+    let stored = headers(&[("content-type", "text/plain")]);
+    let small = |bucket: &str, key: &str, bytes: &'static [u8]| SmallPut {
+        bucket: bucket.into(),
+        key: key.into(),
+        headers: stored.clone(),
+        bytes: bytes.into(),
+    };
+    put(store, "many/replaced", &vec![7; 40_000]).await;
+    let puts = vec![
+        small(BUCKET, "many/empty", b""),
+        small("no-such-bucket", "many/lost", b"x"),
+        small(BUCKET, "many/words", b"words"),
+        small(BUCKET, "", b"a key has at least one byte"),
+        small(BUCKET, "many/replaced", b"new"),
+        small(BUCKET, "many/words", b"the last one stays"),
+    ];
+    let outcomes = store.put_many(puts).await.expect("the store is whole");
+    let told: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(told, [true, false, true, false, true, true]);
+    assert!(matches!(outcomes[1], Err(ObjectError::NoSuchBucket { .. })), "{outcomes:?}");
+    assert_eq!(read(store, "many/empty").await, b"");
+    assert_eq!(read(store, "many/words").await, b"the last one stays");
+    assert_eq!(read(store, "many/replaced").await, b"new");
+    let options = PutOptions { headers: stored.clone(), ..PutOptions::default() };
+    let alone = store.put(BUCKET, "many/alone", options, body_of("new")).await.expect("puts");
+    let among = store.head(BUCKET, "many/replaced").await.expect("heads");
+    assert_eq!(among, ObjectInfo { key: among.key.clone(), ..alone });
 }
 
 async fn what_is_put_can_be_read_back(store: &dyn ObjectStore) {

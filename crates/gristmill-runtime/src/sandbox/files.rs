@@ -259,6 +259,8 @@ fn add_mount(
             }
             bind_tree(source, *read_only)?
         }
+        // What is in it is no trace: others write there, too.
+        MountKind::Shared { source } => bind_tree(source, false)?,
         MountKind::Overlay { lower } => {
             private_overlay(prepared, layers, std::slice::from_ref(lower), &name)?
         }

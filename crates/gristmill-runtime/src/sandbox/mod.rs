@@ -31,9 +31,9 @@ use nix::sys::signal::SigSet;
 use rustix::process::set_parent_process_death_signal;
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
 };
-use traces::{Gathered, Traces};
+use traces::Traces;
 
 /// Everything pid 1 needs to make the sandbox, all in its copy of the spawner's memory.
 pub(crate) struct Setup<'a> {
@@ -105,11 +105,10 @@ fn prepare(setup: &Setup<'_>, line: BorrowedFd<'_>) -> Result<Option<Traces>, Se
     if spawner_is_gone(line) {
         return Err(SetupError::new(Stage::Process, "the agent is gone"));
     }
-    Ok(setup.sandbox.lineage.as_ref().and_then(|_| judged(gathered, queues)))
-}
-
-fn judged(gathered: Gathered, queues: io::Result<Option<OwnedFd>>) -> Option<Traces> {
-    Traces::begin(gathered, queues.ok()?)
+    Ok(setup.sandbox.lineage.as_ref().and_then(|_| {
+        let fine_times = setup.prepared.fine_times;
+        Traces::begin(gathered, queues.ok()?, fine_times)
+    }))
 }
 
 fn spawner_is_gone(line: BorrowedFd<'_>) -> bool {

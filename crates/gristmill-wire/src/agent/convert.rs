@@ -44,11 +44,14 @@ fn cut(mut text: String) -> String {
 impl From<&RunReport> for Report {
     fn from(report: &RunReport) -> Self {
         match report {
-            RunReport::Started { run, at } => Self { run: run.0, started: at.0, end: None },
+            RunReport::Started { run, at } => {
+                Self { run: run.0, started: at.0, end: None, streams: None }
+            }
             RunReport::Ended { run, started, ended, outcome, detail } => Self {
                 run: run.0,
                 started: started.map_or(0, |at| at.0),
                 end: Some(end_of(*ended, outcome, detail)),
+                streams: None,
             },
         }
     }
@@ -148,10 +151,10 @@ mod tests {
     #[test]
     fn an_unknown_end_is_refused_and_long_words_are_cut() {
         let end = RunEnd { kind: 99, ..RunEnd::default() };
-        let report = Report { run: 1, started: 0, end: Some(end) };
+        let report = Report { run: 1, started: 0, end: Some(end), streams: None };
         assert!(RunReport::try_from(report).is_err());
         let end = RunEnd { detail: "é".repeat(5000), ..RunEnd::default() };
-        let report = Report { run: 1, started: 0, end: Some(end) };
+        let report = Report { run: 1, started: 0, end: Some(end), streams: None };
         let Ok(RunReport::Ended { detail, .. }) = RunReport::try_from(report) else {
             panic!("the report is legal")
         };
