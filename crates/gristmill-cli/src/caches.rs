@@ -30,6 +30,8 @@ pub enum Kind {
     Machines,
     /// Image ids, by `bcs i`.
     Images,
+    /// App names, by `bcs a`; public ones with a colon in front.
+    Apps,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Groups => "groups",
             Self::Machines => "cluster_instances",
             Self::Images => "images",
+            Self::Apps => "apps",
         }
     }
 }

@@ -98,6 +98,41 @@ pub const CLUSTER: &[Opt] = &[
     flag(' ', "show_json", h::O_SHOW_JSON),
 ];
 
+/// The options of `ca` and `ua` that describe an app.
+pub const APP: &[Opt] = &[
+    opt(' ', "file", "FILE", h::O_FILE),
+    opt(' ', "docker", "IMAGE", h::O_DOCKER),
+    opt('i', "image", "IMAGE", h::O_IMAGE),
+    opt('e', "env", "PAIRS", h::O_ENV),
+    opt(' ', "inputs", "PARAMETERS", h::O_APP_INPUTS),
+    opt(' ', "outputs", "PARAMETERS", h::O_APP_OUTPUTS),
+    opt('r', "resource_type", "SETTING", h::O_RESOURCE_TYPE),
+    opt('t', "type", "SETTING", h::O_APP_TYPE),
+    opt('n', "nodes", "SETTING", h::O_NODES),
+    opt(' ', "min_disk_size", "SETTING", h::O_MIN_DISK_SIZE),
+    opt('d', "disk_type", "SETTING", h::O_DISK_TYPE),
+    opt(' ', "max_retry_count", "SETTING", h::O_RETRY),
+    opt(' ', "timeout", "SETTING", h::O_TIMEOUT),
+    opt(' ', "description", "TEXT", h::O_APP_DESCRIPTION),
+    flag(' ', "daemonize", h::O_DAEMONIZE),
+    flag(' ', "show_json", h::O_SHOW_JSON),
+];
+
+/// The options of `asub` that every app has.
+pub const APP_JOB: &[Opt] = &[
+    opt(' ', "description", "TEXT", h::O_JOB_DESCRIPTION),
+    opt('r', "resource_type", "TYPE", h::O_RESOURCE_TYPE),
+    opt('t', "type", "TYPE", h::O_TYPE),
+    opt('n', "nodes", "N", h::O_NODES),
+    opt(' ', "min_disk_size", "GB", h::O_MIN_DISK_SIZE),
+    opt('d', "disk_type", "TYPE", h::O_DISK_TYPE),
+    opt(' ', "max_retry_count", "N", h::O_RETRY),
+    opt(' ', "timeout", "SECONDS", h::O_TIMEOUT),
+    opt('c', "cluster", "ID", h::O_APP_CLUSTER),
+    opt(' ', "config", "PAIRS", h::O_APP_CONFIG),
+    flag(' ', "show_json", h::O_SHOW_JSON),
+];
+
 /// The whole grammar.
 pub fn tree(language: Language) -> Command {
     let words = Words(language);
@@ -112,6 +147,7 @@ pub fn tree(language: Language) -> Command {
         .subcommands(words.job_commands())
         .subcommands(words.job_changes())
         .subcommands(words.cluster_commands())
+        .subcommands(words.app_commands())
         .subcommands(words.resource_commands())
         .subcommand(words.oss())
         .subcommand(words.command(
@@ -360,6 +396,36 @@ impl Words {
             .help(h::A_REMOTE_COMMAND.plain(self.0))
             .help_heading(h::ARGUMENTS.plain(self.0));
         self.command("ssh", &[], h::C_SSH, &place, &terminal).arg(command)
+    }
+
+    fn app_commands(self) -> Vec<Command> {
+        let yes = || flag('y', "yes", h::O_YES);
+        let show = [
+            flag('d', "description", h::O_SHOW_JSON_READ),
+            flag(' ', "show_json", h::O_SHOW_JSON_READ),
+        ];
+        let place = [("app", h::A_APP), ("revision", h::A_REVISION)];
+        let update = [("app!", h::A_APP), ("cmd", h::A_CMD)];
+        let delete = [("apps!", h::A_APPS), ("revision", h::A_REVISION)];
+        let parameter =
+            Arg::new("parameter").long("parameter").hide(true).action(ArgAction::Append);
+        let asub = [("app!", h::A_APP), ("job_name", h::A_JOB_NAME)];
+        vec![
+            self.command("app", &["a"], h::C_APP, &place, &show),
+            self.command(
+                "create_app",
+                &["ca"],
+                h::C_CREATE_APP,
+                &[("app!", h::A_APP), ("cmd!", h::A_CMD)],
+                APP,
+            ),
+            self.command("update_app", &["ua"], h::C_UPDATE_APP, &update, APP)
+                .arg(self.option(&yes())),
+            self.command("delete_app", &["da"], h::C_DELETE_APP, &delete, &[yes()]),
+            self.command("asub", &[], h::C_ASUB, &asub, APP_JOB)
+                .arg(parameter)
+                .after_help(h::ASUB_AFTER.plain(self.0)),
+        ]
     }
 
     fn resource_commands(self) -> Vec<Command> {

@@ -7,6 +7,7 @@
 //!
 //! Start at [`Client::new`]. Errors: [`ClientError`].
 
+pub mod apps;
 mod error;
 mod events;
 mod log;

@@ -5,6 +5,8 @@
 //! with everything that was being tried.
 
 mod act;
+mod apps;
+mod asub;
 mod check;
 mod clusters;
 mod detail;
@@ -61,7 +63,7 @@ pub(crate) async fn run(args: Vec<String>, env: Environment, mut out: Output) ->
         }
     };
     let language = Language::choose(settings.get("locale").as_deref(), &env.variables);
-    let words = std::iter::once("bcs".to_owned()).chain(args);
+    let words = std::iter::once("bcs".to_owned()).chain(asub::gathered(args));
     let matches = match grammar::tree(language).try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) => return not_understood(&error, language, &mut out),
@@ -109,6 +111,11 @@ async fn dispatch(matches: &ArgMatches, session: &mut Session) -> Outcome {
         "delete_image" => images::delete(words, session).await,
         "recreate_cluster_instance" => machines::recreate(words, session).await,
         "delete_cluster_instance" => machines::delete(words, session).await,
+        "app" => apps::show(words, session).await,
+        "create_app" => apps::create(words, session).await,
+        "update_app" => apps::update(words, session).await,
+        "delete_app" => apps::delete(words, session).await,
+        "asub" => asub::submit(words, session).await,
         "instance_type" => resources::instance_types(session).await,
         "resource_type" => resources::resource_types(session).await,
         "disk_type" => resources::disk_types(session).await,

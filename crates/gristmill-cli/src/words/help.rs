@@ -33,6 +33,24 @@ table! {
     C_CREATE_IMAGE { "Register an image of one's own" "注册自己的镜像" }
     C_DELETE_IMAGE { "Delete images of one's own" "删除自己的镜像" }
     C_SSH { "Open a shell on a machine of a fixed cluster, or run a command there" "在固定集群的机器上打开 shell 或执行命令" }
+    C_APP { "List apps, or show an app or one of its revisions" "查看 App 列表，或某个 App、某个版本的详情" }
+    C_CREATE_APP { "Make an app" "创建 App" }
+    C_UPDATE_APP { "Change an app: adds a revision" "修改 App：增加一个版本" }
+    C_DELETE_APP { "Delete apps, or one revision" "删除 App，或其中一个版本" }
+    C_ASUB { "Submit a job made from an app" "用 App 提交作业" }
+    ASUB_AFTER { "Parameters of the app: --input_NAME VALUE, --input_from_file_NAME FILE (uploaded first), --output_NAME VALUE" "App 的参数：--input_名称 值，--input_from_file_名称 文件（先上传），--output_名称 值" }
+    A_APP { "Name of the app, or its number in the last list; `:name` is a public one" "App 名称，或上次列表中的序号；`:名称` 表示公有 App" }
+    A_APPS { "Names of apps, separated by commas" "App 名称，多个用逗号隔开" }
+    A_REVISION { "Number of a revision" "版本号" }
+    O_APP_INPUTS { "name[:type[:localpath[:description[:default]]]],…; the type is String or Number" "name[:type[:localpath[:description[:default]]]],…；type 为 String 或 Number" }
+    O_APP_OUTPUTS { "name[:type[:localpath[:description]]],…" "name[:type[:localpath[:description]]],…" }
+    O_APP_TYPE { "Type of the machines; every SETTING is default[:overwritable[:description]]" "实例类型；每个 SETTING 的格式为 default[:overwritable[:description]]" }
+    O_APP_DESCRIPTION { "Description of the app" "App 的描述" }
+    O_APP_CLUSTER { "Fixed cluster to run on, instead of one of its own" "在固定集群上运行，而不是自动集群" }
+    O_APP_CONFIG { "Other members of Config: key=value,…" "Config 的其他成员：key=value,…" }
+    O_MIN_DISK_SIZE { "Size of the system disk in GB" "系统盘大小（GB）" }
+    O_DISK_TYPE { "Type of the system disk" "系统盘类型" }
+    O_DAEMONIZE { "The program is started once on a machine and serves call after call" "程序在机器上只启动一次，持续处理每次调用" }
     C_IMAGE { "List images" "查看镜像列表" }
     C_INSTANCE_TYPE { "List machine types" "查看可用实例类型" }
     C_RESOURCE_TYPE { "List resource types" "查看可用资源类型" }

@@ -96,6 +96,12 @@ table! {
 
     ON_DEMAND_TYPES { "On demand:" "按需实例类型：" }
     SPOT_TYPES { "Spot:" "竞价实例类型：" }
+    APP_CREATED { "App created: {app}" "App 已创建：{app}" }
+    ASK_UPDATE_APP { "Change {app}. Are you sure?" "修改 {app}，确定吗？" }
+    ASK_DELETE_APP { "Delete {apps}. Are you sure?" "删除 {apps}，确定吗？" }
+    NO_APP { "NotFound App named {app}" "没有名为 {app} 的 App" }
+    NO_PARAMETER { "the app has no parameter `{name}`; it has: {names}" "App 没有参数 `{name}`；它的参数有：{names}" }
+    NOT_NUMERIC { "the default of {name} must be a number, not `{text}`" "{name} 的默认值必须是数字，而不是 `{text}`" }
     CLUSTER_CREATED { "Cluster created: {cluster}" "集群已创建：{cluster}" }
     IMAGE_CREATED { "Image created: {image}" "镜像已创建：{image}" }
     INVALID_ECS_IMAGE { "an imported image has an id that begins with m-, not `{id}`" "导入的镜像 ID 以 m- 开头，而不是 `{id}`" }

@@ -42,6 +42,10 @@ pub fn created(id: &str) -> Answer {
     Answer { status: 201, ..ok(json!({"Id": id})) }
 }
 
+pub fn named(name: &str) -> Answer {
+    Answer { status: 201, ..ok(json!({"Name": name})) }
+}
+
 pub fn list(items: Value) -> Answer {
     ok(json!({"Items": items, "NextMarker": ""}))
 }
