@@ -8,6 +8,7 @@
 //! in `gristmill/src/admin`.
 
 mod accounts;
+mod apps;
 mod keys;
 
 pub(crate) use keys::check_policy;
@@ -49,6 +50,9 @@ pub async fn dispatch(door: &Door, call: &Call, path: &[String]) -> Result<Reply
         ("DELETE", ["accounts", account]) => accounts::delete(door, account).await,
         ("POST", ["accounts", account, "enable"]) => accounts::switch(door, account, true).await,
         ("POST", ["accounts", account, "disable"]) => accounts::switch(door, account, false).await,
+        ("GET", ["apps"]) => apps::list(door, &query).await,
+        ("POST", ["apps", app, "publish"]) => apps::publish(door, app, &query, true).await,
+        ("POST", ["apps", app, "withdraw"]) => apps::publish(door, app, &query, false).await,
         ("GET", ["keys"]) => keys::list(door, &query).await,
         ("POST", ["keys"]) => keys::create(door, call).await,
         ("DELETE", ["keys", key]) => keys::delete(door, key).await,

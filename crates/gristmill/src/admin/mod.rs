@@ -6,6 +6,7 @@
 //! output, words to standard error.
 
 mod account;
+mod app;
 mod credentials;
 mod key;
 mod words;
@@ -58,6 +59,9 @@ enum Noun {
     /// Accounts: who owns jobs, clusters, buckets and images
     #[command(subcommand)]
     Account(account::Account),
+    /// Apps that everybody may see and call
+    #[command(subcommand)]
+    App(app::App),
     /// Access keys of accounts
     #[command(subcommand)]
     Key(key::Key),
@@ -76,6 +80,7 @@ impl Admin {
         runtime.block_on(async {
             match self.noun {
                 Noun::Account(account) => account.run(&door).await,
+                Noun::App(app) => app.run(&door).await,
                 Noun::Key(key) => key.run(&door).await,
                 Noun::Credentials(credentials) => credentials.run(&door).await,
             }
