@@ -55,6 +55,12 @@ const NEEDS: &[Need] = &[
         package: "maven",
         reason: "the official Java SDK",
     },
+    Need {
+        name: "valgrind",
+        probe: ("valgrind", &["--version"]),
+        package: "valgrind",
+        reason: "counting instructions of hot paths",
+    },
 ];
 
 /// Sees to it that the needs are there as far as possible.
