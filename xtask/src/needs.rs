@@ -44,6 +44,12 @@ const NEEDS: &[Need] = &[
         reason: "mounts of an ordinary user",
     },
     Need {
+        name: "ssh",
+        probe: ("ssh", &["-V"]),
+        package: "openssh-client",
+        reason: "the SSH door",
+    },
+    Need {
         name: "java",
         probe: ("java", &["-version"]),
         package: "default-jdk-headless",

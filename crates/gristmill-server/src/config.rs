@@ -22,6 +22,8 @@ pub struct RegionConfig {
     pub front_listen: Vec<SocketAddr>,
     /// The same with TLS.
     pub front_tls_listen: Vec<SocketAddr>,
+    /// Shells on machines for SSH clients; off without an address.
+    pub ssh_listen: Option<SocketAddr>,
     /// Host names under which buckets are addressed, beside those of the vendor's form.
     pub oss_hosts: Vec<String>,
     /// A catalogue of instance types that replaces the built-in one.
@@ -53,6 +55,7 @@ impl Default for RegionConfig {
             mns_listen: loopback(8082),
             front_listen: Vec::new(),
             front_tls_listen: Vec::new(),
+            ssh_listen: None,
             oss_hosts: Vec::new(),
             instance_types: None,
             root_account: 1_000_000_001,

@@ -29,6 +29,7 @@ mod region;
 mod registrar;
 mod sessions;
 mod shell;
+mod ssh;
 mod streams;
 mod sts;
 mod task_keys;

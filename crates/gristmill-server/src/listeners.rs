@@ -4,6 +4,7 @@ use crate::{
     config::RegionConfig,
     front::{self, ByHost},
     region::RegionError,
+    ssh::{self, SshDoor},
 };
 use std::{io, net::SocketAddr};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -17,6 +18,7 @@ pub struct Listeners {
     front: Vec<TcpListener>,
     front_tls: Vec<TcpListener>,
     tls: Option<TlsAcceptor>,
+    ssh: Option<TcpListener>,
 }
 
 async fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, RegionError> {
@@ -34,6 +36,10 @@ impl Listeners {
         for address in &config.front_tls_listen {
             front_tls.push(bind(*address, "the front listener with TLS").await?);
         }
+        let ssh = match config.ssh_listen {
+            Some(address) => Some(bind(address, "the SSH door").await?),
+            None => None,
+        };
         let tls = if front_tls.is_empty() { None } else { Some(certificate(&config.region)?) };
         Ok(Self {
             api: bind(config.listen, "the BatchCompute API").await?,
@@ -42,6 +48,7 @@ impl Listeners {
             front,
             front_tls,
             tls,
+            ssh,
         })
     }
 
@@ -60,8 +67,12 @@ impl Listeners {
         self,
         tasks: &mut JoinSet<()>,
         services: &ByHost,
+        ssh: SshDoor,
         stopping: &watch::Receiver<bool>,
     ) {
+        if let Some(listener) = self.ssh {
+            tasks.spawn(ssh::serve(listener, ssh, stopping.clone()));
+        }
         let all = services.clone().into_service();
         let plain = [
             (self.api, services.batchcompute.clone()),

@@ -25,6 +25,7 @@ use crate::{
     registrar::Registrar,
     sessions::Sessions,
     shell::Shells,
+    ssh::SshDoor,
     streams::Streams,
 };
 use axum::{Router, body::Body, routing::get};
@@ -217,12 +218,14 @@ impl Region {
             halting.clone(),
         ));
         tasks.spawn(patience::tick(mill.clone(), clock, halting.clone()));
+        let ssh =
+            SshDoor { mill: mill.clone(), keys: door.keys.clone(), shells: door.shells.clone() };
         let services = ByHost {
             batchcompute: router(door, sessions),
             oss: oss(doorkeeper),
             mns: front::of_function(|_| pages::no_message_service()),
         };
-        listeners.serve(&mut tasks, &services, &stopping);
+        listeners.serve(&mut tasks, &services, ssh, &stopping);
         info!(region = config.region, %api, oss = %oss_address, data = %config.data_dir.display(), "region is up");
         Ok(Self { mill, provider, halt, stop, tasks, api, oss: oss_address })
     }

@@ -21,7 +21,7 @@ mod bridge;
 mod exchange;
 
 pub use bridge::bridge;
-pub use exchange::{Exchange, ShellSession, Word};
+pub use exchange::{Exchange, ShellSession, ShellWriter, Word};
 
 use crate::{config::ShellConfig, sessions::Sessions};
 use gristmill_core::{Worker, World};

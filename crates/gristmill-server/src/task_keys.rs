@@ -100,6 +100,16 @@ impl KeyRing {
         wanted.then(|| (self.task_key(&key).1, job.account, grants(task, &cluster.spec)))
     }
 
+    /// The seed of the SSH door's host key: derived, so that the key stays the same and nothing is
+    /// stored.
+    pub fn ssh_host_seed(&self) -> [u8; 32] {
+        let digest = self.derive(&["ssh host key"]);
+        std::array::from_fn(|at| {
+            let pair = &digest[2 * at..2 * at + 2];
+            u8::from_str_radix(pair, 16).expect("derived texts are hexadecimal")
+        })
+    }
+
     /// The login password of a machine: derived, so nothing is stored; another one for each
     /// machine, the same for as long as the machine exists. Letters and digits, of each kind one
     /// at least, so that the rules of ordinary systems are kept.

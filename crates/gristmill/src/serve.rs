@@ -43,6 +43,9 @@ pub struct Serve {
     /// The same with TLS and a self-made certificate (may be given several times)
     #[arg(long, value_name = "ADDR:PORT")]
     front_tls_listen: Vec<SocketAddr>,
+    /// Shells on machines for SSH clients [default: off]
+    #[arg(long, value_name = "ADDR:PORT")]
+    ssh_listen: Option<SocketAddr>,
     /// Settings file (TOML)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -111,6 +114,7 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.oss_listen = self.oss_listen.unwrap_or(config.oss_listen);
         config.mns_listen = self.mns_listen.unwrap_or(config.mns_listen);
+        config.ssh_listen = self.ssh_listen.or(config.ssh_listen);
         if !self.front_listen.is_empty() {
             config.front_listen.clone_from(&self.front_listen);
         }

@@ -5,13 +5,13 @@ use crate::{
     door::{Call, Door, Reply},
     shell::{Address, Visitor, bridge, may_enter},
 };
-use gristmill_model::AccountId;
 use gristmill_wire::{api::shell::MESSAGE_BYTES_MAX, error::ApiError};
 use tracing::info;
 
 /// Checks everything that can be refused, then changes the protocol.
 pub fn open(door: &Door, call: &mut Call, address: Address<'_>) -> Result<Reply, ApiError> {
-    let visitor = visitor(door, call.account);
+    let visitor =
+        if call.caller.is_root { Visitor::Operator } else { Visitor::Account(call.account) };
     let machine = may_enter(&door.mill.published().world(), visitor, address)?;
     let upgrade = call
         .upgrade
@@ -21,13 +21,4 @@ pub fn open(door: &Door, call: &mut Call, address: Address<'_>) -> Result<Reply,
     info!(%machine, account = %call.account, "a shell is asked for");
     let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
     Ok(Reply::Upgraded(upgrade.on_upgrade(|socket| bridge(socket, session))))
-}
-
-/// Who a caller is to machines.
-pub fn visitor(door: &Door, account: AccountId) -> Visitor {
-    if account.0 == door.config.root_account {
-        Visitor::Operator
-    } else {
-        Visitor::Account(account)
-    }
 }

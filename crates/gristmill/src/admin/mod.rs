@@ -9,6 +9,7 @@ mod account;
 mod app;
 mod credentials;
 mod key;
+mod shell;
 mod words;
 
 use crate::setup::RootKey;
@@ -67,6 +68,8 @@ enum Noun {
     Key(key::Key),
     /// Make a temporary access key
     Credentials(credentials::Credentials),
+    /// Open a shell on a machine of a fixed cluster, or run a command there
+    Shell(shell::Shell),
 }
 
 impl Admin {
@@ -77,12 +80,17 @@ impl Admin {
             .build()
             .context("could not start the async runtime")?;
         let door = Door::new(&self.endpoint, &self.data_dir, self.json)?;
+        if let Noun::Shell(shell) = self.noun {
+            let key = root_key(&self.data_dir)?;
+            return Ok(runtime.block_on(shell.run(&self.endpoint, key)));
+        }
         runtime.block_on(async {
             match self.noun {
                 Noun::Account(account) => account.run(&door).await,
                 Noun::App(app) => app.run(&door).await,
                 Noun::Key(key) => key.run(&door).await,
                 Noun::Credentials(credentials) => credentials.run(&door).await,
+                Noun::Shell(_) => unreachable!("it was run above"),
             }
         })?;
         Ok(ExitCode::SUCCESS)

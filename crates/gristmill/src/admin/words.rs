@@ -59,6 +59,18 @@ const TEXTS: &[(&str, &str)] = &[
     ("Make a temporary access key", "签发临时访问密钥"),
     ("Number or name of the account it speaks for", "临时密钥所代表的账号（编号或名称）"),
     ("How long it lives: 900 to 43200", "有效期（秒）：900 到 43200"),
+    (
+        "Open a shell on a machine of a fixed cluster, or run a command there",
+        "在固定集群的机器上打开 shell 或执行命令",
+    ),
+    ("The cluster's id", "集群 ID"),
+    ("The group's name", "组名"),
+    ("The machine's id", "机器 ID"),
+    ("With a terminal, also for a command", "为命令也分配终端"),
+    (
+        "What to run there, behind `--`; without it, a login shell",
+        "要执行的命令，写在 `--` 之后；缺省时打开登录 shell",
+    ),
 ];
 
 /// The command with its help in this language.
