@@ -137,7 +137,7 @@ def mac(text, secret=SECRET):
     return base64.b64encode(digest).decode()
 
 
-def signed(method, target, key=KEY, secret=SECRET):
+def signed(method, target, key=KEY, secret=SECRET, token=None):
     """Headers of the vendor's signature, Python spelling."""
     headers = {
         "Accept": "application/json",
@@ -150,6 +150,8 @@ def signed(method, target, key=KEY, secret=SECRET):
         "x-acs-signature-version": "1.0",
         "x-acs-version": "2015-11-11",
     }
+    if token:
+        headers["x-acs-security-token"] = token
     lines = [method, headers["Accept"], "", headers["Content-Type"], headers["Date"]]
     lines += [f"{name}:{value}" for name, value in sorted(headers.items()) if name.startswith("x-acs-")]
     headers["Authorization"] = f"acs {key}:{mac(chr(10).join([*lines, target]), secret)}"

@@ -9,6 +9,7 @@
 //! Start at [`Door::answer`]; the operations are in `handlers`.
 
 use crate::{
+    audit::Entry,
     body::{Bodies, Gathered, bytes_max},
     catalogue::Catalogue,
     config::RegionConfig,
@@ -147,7 +148,12 @@ impl Door {
         let span = info_span!("request", method = %parts.method, path = parts.uri.path());
         let answered = async {
             let call = self.let_in(parts, body, &request_id).await?;
-            handlers::dispatch(&self, call).await
+            let entry = Entry::of(&call);
+            let reply = handlers::dispatch(&self, call).await;
+            if let Some(entry) = entry {
+                entry.write(&request_id, &reply);
+            }
+            reply
         };
         let reply = answered.instrument(span).await;
         metrics::counter!("gristmill_requests_total", "outcome" => outcome(&reply)).increment(1);

@@ -7,6 +7,7 @@
 
 mod admin;
 mod agent_service;
+mod audit;
 mod body;
 mod briefing;
 pub mod catalogue;

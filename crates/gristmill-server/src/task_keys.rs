@@ -9,13 +9,14 @@
 //! Start at [`KeyRing::task_grants`].
 
 use crate::{
-    briefing::{cluster_entries, oss_entries},
+    briefing::cluster_entries,
     keys::{KeyRing, Unwelcome},
 };
 use gristmill_core::World;
 use gristmill_model::{
     AccountId, ClusterSpec, Generation, JobId, OssPath, TaskName, TaskSpec, WorkerId, WorkerState,
     policy::{Grant, OssRights},
+    spec::Mounts,
 };
 
 /// Length of a machine's password: more than 100 bits.
@@ -156,18 +157,33 @@ fn write(path: OssPath) -> Grant {
 
 /// What the mappings of a task and the mounts of its cluster name, and nothing else.
 pub fn grants(task: &TaskSpec, cluster: &ClusterSpec) -> Vec<Grant> {
+    let mut all = mapped(task);
+    all.extend(mounted(cluster.configs.mounts.as_ref()));
+    all.extend(mounted(task.mounts.as_ref()));
+    all
+}
+
+/// What the mappings of a task name: inputs, package, outputs, logs, streams.
+pub fn mapped(task: &TaskSpec) -> Vec<Grant> {
     let mut all: Vec<Grant> = task.inputs.iter().map(|input| read(&input.source)).collect();
     all.extend(task.program.package.iter().map(read));
-    for (path, entry) in oss_entries(task, cluster) {
+    all.extend(task.outputs.iter().map(|output| write(output.destination.clone())));
+    all.extend(task.logs.iter().map(|log| write(log.destination.clone().into_prefix())));
+    let streams = task.stdout.iter().chain(&task.stderr);
+    all.extend(streams.map(|path| write(path.clone().into_prefix())));
+    all
+}
+
+/// What mounts name of the object store.
+pub fn mounted(mounts: Option<&Mounts>) -> Vec<Grant> {
+    let mut all = Vec::new();
+    for entry in mounts.into_iter().flat_map(|mounts| &mounts.entries) {
+        let Ok(path) = entry.source.parse::<OssPath>() else { continue };
         all.push(read(&path));
         if entry.write_support {
             all.push(write(path));
         }
     }
-    all.extend(task.outputs.iter().map(|output| write(output.destination.clone())));
-    all.extend(task.logs.iter().map(|log| write(log.destination.clone().into_prefix())));
-    let streams = task.stdout.iter().chain(&task.stderr);
-    all.extend(streams.map(|path| write(path.clone().into_prefix())));
     all
 }
 

@@ -1,6 +1,6 @@
 //! Clusters and their machines (`reference/api.md` 9).
 
-use super::{not_found, supported};
+use super::{belongings, not_found, supported};
 use crate::door::{Call, Door, Reply};
 use gristmill_core::{Cluster, LogLine, Worker, World};
 use gristmill_model::{
@@ -23,6 +23,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
     let token = idempotency_token(query, &call.body)?;
     let spec = parse_cluster(&call.body, &door.config.limits)?;
+    belongings::check_cluster(door, call, &spec).await?;
     supported::check_cluster(door, &spec)?;
     let input = Input::CreateCluster { account: call.account, spec: Arc::new(spec), token };
     match door.mill.put(input).await? {
@@ -98,6 +99,7 @@ pub async fn modify(
     done: StatusCode,
 ) -> Result<Reply, ApiError> {
     let change = parse_modify_cluster(&call.body, &door.config.limits)?;
+    belongings::check_change(door, call, &change).await?;
     supported::check_change(door, &change)?;
     let cluster = id.parse().map_err(|_| not_found("cluster", id))?;
     let (account, change) = (call.account, Arc::new(change));

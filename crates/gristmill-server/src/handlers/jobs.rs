@@ -1,6 +1,6 @@
 //! Jobs and tasks (`reference/api.md` 7 and 8).
 
-use super::{apps, not_found, supported};
+use super::{apps, belongings, not_found, supported};
 use crate::door::{Call, Door, Reply};
 use gristmill_core::{Job, JobQuery, Task, World};
 use gristmill_model::{AccountId, Answer, Input, JobId, JobSpec, TaskName};
@@ -39,6 +39,7 @@ pub async fn submit(
         }
         Submission::Dag(spec) => *spec,
     };
+    belongings::check_job(door, call, &spec).await?;
     supported::check_job(door, &spec)?;
     let spec = Arc::new(spec);
     let input = Input::SubmitJob { account: call.account, spec: spec.clone(), token };

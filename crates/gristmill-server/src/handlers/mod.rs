@@ -1,6 +1,7 @@
 //! The operations of the API: each takes a verified call and answers.
 
 mod apps;
+mod belongings;
 mod clusters;
 mod credentials;
 mod events;

@@ -78,7 +78,7 @@ fn check_type(door: &Door, name: Option<&InstanceTypeName>) -> Result<(), ApiErr
 fn check_image(image: Option<&ImageId>) -> Result<(), ApiError> {
     match image {
         Some(image) if !is_system_image(image) => {
-            let reason = format!("`{image}` is not here, see GET /images?Type=System");
+            let reason = format!("`{image}`: machines do not start from own images yet");
             Err(ApiError::invalid("ImageId", reason))
         }
         _ => Ok(()),

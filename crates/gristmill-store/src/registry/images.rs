@@ -110,6 +110,15 @@ impl Registry {
         found.ok_or_else(|| no_image(id))
     }
 
+    /// Whether this account registered the image.
+    pub fn has_image(&self, account: AccountId, id: &ImageId) -> Result<bool, RegistryError> {
+        match self.image(account, id) {
+            Ok(_) => Ok(true),
+            Err(RegistryError::NotFound { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
     /// The images of this account behind `after`, in the order of their creation.
     pub fn images(
         &self,
