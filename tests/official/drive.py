@@ -223,6 +223,58 @@ def test_the_sdk_changes_the_size_of_a_cluster():
 
 # --- the command line -----------------------------------------------------------------------
 
+def temporary_key():
+    """A temporary key of the root account, as the operator makes one."""
+    environment = dict(os.environ, GRISTMILL_ROOT_ACCESS_KEY_ID=KEY, GRISTMILL_ROOT_ACCESS_KEY_SECRET=SECRET)
+    made = subprocess.run([os.path.join(BINARIES, "gristmill"), "admin", "credentials", "--json"], env=environment, check=True, capture_output=True)
+    made = json.loads(made.stdout)
+    return made["AccessKeyId"], made["AccessKeySecret"], made["SecurityToken"]
+
+
+def test_oss2_works_with_a_temporary_key():
+    import oss2
+    id, secret, token = temporary_key()
+    for version in (oss2.AUTH_VERSION_1, oss2.AUTH_VERSION_2, oss2.AUTH_VERSION_4):
+        auth = oss2.StsAuth(id, secret, token, auth_version=version)
+        store = oss2.Bucket(auth, f"http://{OSS_HOST}", BUCKET, region=REGION)
+        store.put_object("temporary", version)
+        assert store.get_object("temporary").read() == version.encode()
+        assert urllib.request.urlopen(store.sign_url("GET", "temporary", 60)).read() == version.encode()
+        wrong = oss2.Bucket(oss2.StsAuth(id, secret, token + "x", auth_version=version), f"http://{OSS_HOST}", BUCKET, region=REGION)
+        try:
+            wrong.get_object("temporary")
+        except oss2.exceptions.OssError as error:
+            assert (error.status, error.code) == (403, "InvalidSecurityToken"), error
+        else:
+            raise AssertionError("a wrong token was taken")
+    bucket().delete_object("temporary")
+
+
+def test_the_sdk_works_with_a_temporary_key():
+    from batchcompute import Client, ClientError
+    id, secret, token = temporary_key()
+    sdk()
+    assert Client(API_HOST, id, secret, security_token=token).list_images().Items is not None
+    try:
+        Client(API_HOST, id, secret, security_token=token + "x").list_images()
+    except ClientError as error:
+        assert "InvalidSecurityToken.Mismatch" in str(error), error
+    else:
+        raise AssertionError("a wrong token was taken")
+
+
+def test_our_bcs_works_with_a_temporary_key():
+    id, secret, token = temporary_key()
+    environment = dict(os.environ, HOME=HOME, BCS_ENDPOINT="http://127.0.0.1:8080", BCS_OSS_ENDPOINT="http://127.0.0.1:8081", BCS_REGION=REGION)
+    environment.update(BCS_ACCESS_KEY_ID=id, BCS_ACCESS_KEY_SECRET=secret, BCS_SECURITY_TOKEN=token)
+    bucket().put_object("temporary", "by bcs")
+    words = [os.path.join(BINARIES, "bcs"), "oss", "cat", f"oss://{BUCKET}/temporary"]
+    assert subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout == "by bcs"
+    listed = subprocess.run([os.path.join(BINARIES, "bcs"), "i"], env=environment, check=True, capture_output=True, text=True)
+    assert "img-ubuntu" in listed.stdout, listed
+    bucket().delete_object("temporary")
+
+
 def bcs(*words, cwd=None):
     """Runs the official command and returns what it printed."""
     command = [os.path.join(os.path.dirname(sys.executable), "bcs"), *words]

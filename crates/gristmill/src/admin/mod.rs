@@ -161,8 +161,7 @@ impl Door {
 /// The message of the service without our prefix twice; what the operator greps for stays.
 fn plain(error: ClientError) -> anyhow::Error {
     let language = Language::choose(None, &std::env::vars().collect());
-    let said = error.say(language);
-    anyhow::Error::new(error).context(said)
+    anyhow::Error::msg(error.say(language))
 }
 
 /// A member as a cell: texts plainly, lists with commas, the rest as JSON.
