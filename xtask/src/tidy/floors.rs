@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("gristmill-core", 1),
     ("gristmill-store", 1),
     ("gristmill-objects", 1),
+    ("gristmill-messages", 1),
     ("gristmill-provider", 1),
     ("gristmill-runtime", 1),
     ("gristmill-mounts", 2),
