@@ -11,7 +11,7 @@
 //! - No secret and no signature is logged.
 //! - The clock is an argument. How many connections there are is the server's business.
 //!
-//! Start at [`Gateway`].
+//! Start at [`Gateway`]; the door of the message service is [`mns::MnsDoor`].
 
 mod address;
 mod attributes;
@@ -23,6 +23,7 @@ mod copy;
 mod fault;
 mod headers;
 mod listing;
+pub mod mns;
 mod multipart;
 mod object;
 mod reply;

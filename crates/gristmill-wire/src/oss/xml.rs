@@ -29,6 +29,14 @@ impl Out {
         out
     }
 
+    /// Begins a document whose root element has a namespace.
+    pub fn new_in(root: &'static str, namespace: &str) -> Self {
+        let mut out = Self::new(root);
+        let end = out.text.len() - 1;
+        out.text.insert_str(end, &format!(" xmlns=\"{namespace}\""));
+        out
+    }
+
     /// Opens an element.
     pub fn open(&mut self, name: &'static str) -> &mut Self {
         self.text.extend(["<", name, ">"]);
