@@ -1,5 +1,6 @@
 //! How a region is set up. One struct per concern, defaults that work on one machine.
 
+use crate::messaging::config::{NotificationConfig, OutboundConfig};
 use gristmill_model::{Seconds, spec::Limits};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf};
@@ -42,6 +43,10 @@ pub struct RegionConfig {
     pub local: LocalConfig,
     /// Shells on machines.
     pub shell: ShellConfig,
+    /// How notices are delivered.
+    pub notifications: NotificationConfig,
+    /// Which addresses are called for users.
+    pub outbound: OutboundConfig,
 }
 
 impl Default for RegionConfig {
@@ -65,6 +70,8 @@ impl Default for RegionConfig {
             daemons: DaemonsConfig::default(),
             local: LocalConfig::default(),
             shell: ShellConfig::default(),
+            notifications: NotificationConfig::default(),
+            outbound: OutboundConfig::default(),
         }
     }
 }

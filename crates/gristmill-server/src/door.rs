@@ -15,6 +15,7 @@ use crate::{
     config::RegionConfig,
     handlers,
     keys::{KeyRing, Unwelcome, Welcome},
+    messaging::board::Board,
     mill::{Clock, Mill, MillError},
     registrar::Registrar,
     sessions::Sessions,
@@ -69,6 +70,8 @@ pub struct Door {
     pub halting: watch::Receiver<bool>,
     /// Bodies of requests under way.
     pub bodies: Bodies,
+    /// Notices that cannot be delivered now.
+    pub stuck: Board,
     /// Callers that wait for the end of a job.
     pub waiters: handlers::Waiters,
 }

@@ -116,6 +116,29 @@ pub async fn serve(
     listener: TcpListener,
     service: Service,
     tls: Option<TlsAcceptor>,
+    stop: watch::Receiver<bool>,
+) {
+    accept_all(listener, service, tls, Casing::Title, stop).await;
+}
+
+/// The same without TLS and with header names as they are: the official client of the message
+/// service compares one of them in lower case.
+pub async fn serve_as_is(listener: TcpListener, service: Service, stop: watch::Receiver<bool>) {
+    accept_all(listener, service, None, Casing::AsIs, stop).await;
+}
+
+/// How names of headers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Casing {
+    Title,
+    AsIs,
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    service: Service,
+    tls: Option<TlsAcceptor>,
+    casing: Casing,
     mut stop: watch::Receiver<bool>,
 ) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -132,7 +155,8 @@ pub async fn serve(
             },
             () = stopped(&mut stop) => break,
         };
-        let connection = Connection { permit, service: service.clone(), stop: stop.clone() };
+        let connection =
+            Connection { permit, service: service.clone(), casing, stop: stop.clone() };
         tokio::spawn(connection.accept(stream, tls.clone()));
     }
 }
@@ -145,6 +169,7 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
 struct Connection {
     permit: OwnedSemaphorePermit,
     service: Service,
+    casing: Casing,
     stop: watch::Receiver<bool>,
 }
 
@@ -173,7 +198,7 @@ impl Connection {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
-            .title_case_headers(true)
+            .title_case_headers(self.casing == Casing::Title)
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20)));

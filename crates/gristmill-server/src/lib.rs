@@ -21,6 +21,7 @@ mod keys;
 mod launch;
 mod listeners;
 mod machine;
+pub mod messaging;
 mod mill;
 mod pages;
 mod patience;
@@ -38,5 +39,6 @@ mod task_numbers;
 
 pub use config::{LocalConfig, PatienceConfig, RegionConfig, ShellConfig};
 pub use doorkeeper::{Admission, Doorkeeper, Unwelcome};
+pub use messaging::MessageService;
 pub use mill::Clock;
 pub use region::{Region, RegionError, RegionSecrets};

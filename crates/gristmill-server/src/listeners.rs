@@ -62,6 +62,11 @@ impl Listeners {
         self.oss.local_addr().expect("a bound socket has an address")
     }
 
+    /// Where the message service listens.
+    pub fn mns_address(&self) -> SocketAddr {
+        self.mns.local_addr().expect("a bound socket has an address")
+    }
+
     /// Serves all of them until `stopping` changes.
     pub fn serve(
         self,
@@ -74,15 +79,13 @@ impl Listeners {
             tasks.spawn(ssh::serve(listener, ssh, stopping.clone()));
         }
         let all = services.clone().into_service();
-        let plain = [
-            (self.api, services.batchcompute.clone()),
-            (self.oss, services.oss.clone()),
-            (self.mns, services.mns.clone()),
-        ];
+        let plain = [(self.api, services.batchcompute.clone()), (self.oss, services.oss.clone())];
         let front = self.front.into_iter().map(|listener| (listener, all.clone()));
         for (listener, service) in plain.into_iter().chain(front) {
             tasks.spawn(front::serve(listener, service, None, stopping.clone()));
         }
+        let (mns, service) = (self.mns, services.mns.clone());
+        tasks.spawn(front::serve_as_is(mns, service, stopping.clone()));
         for listener in self.front_tls {
             tasks.spawn(front::serve(listener, all.clone(), self.tls.clone(), stopping.clone()));
         }

@@ -121,7 +121,6 @@ impl Mill {
     }
 
     /// Says how far notices were delivered, and waits until that is noted.
-    #[expect(dead_code, reason = "the notifier lands next")]
     pub async fn notices_delivered(&self, progress: Vec<NoticeProgress>) {
         let (reply, noted) = oneshot::channel();
         // A closed mill has its notices on disk; they are delivered again.

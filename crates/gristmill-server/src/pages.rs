@@ -79,12 +79,3 @@ const OPENAPI: &str = include_str!("../data/openapi.json");
 pub async fn openapi() -> Response<Body> {
     ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], OPENAPI).into_response()
 }
-
-/// What the message service's door says until there is a message service.
-pub async fn no_message_service() -> Response<Body> {
-    let body = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n\
-                <Error xmlns=\"http://mns.aliyuncs.com/doc/v1\"><Code>NotImplemented</Code>\
-                <Message>The message service is not implemented in this version.</Message></Error>\n";
-    let headers = [(header::CONTENT_TYPE, "text/xml; charset=utf-8")];
-    (http::StatusCode::NOT_IMPLEMENTED, headers, body).into_response()
-}

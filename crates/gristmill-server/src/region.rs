@@ -19,9 +19,10 @@ use crate::{
     keys::KeyRing,
     launch::Launch,
     listeners::Listeners,
+    messaging::{MessageService, Messaging, MessagingError},
     mill::{Clock, Mill},
     pages, patience,
-    recovery::{RecoveryError, recover},
+    recovery::{Recovery, RecoveryError, recover},
     registrar::Registrar,
     sessions::Sessions,
     shell::Shells,
@@ -30,11 +31,12 @@ use crate::{
 };
 use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
-use gristmill_model::{AccountId, Seconds, Timestamp, spec::Limits};
+use gristmill_messages::Messages;
+use gristmill_model::{AccountId, Effect, Seconds, Timestamp, spec::Limits};
 use gristmill_objects::LocalStore;
 use gristmill_provider::{LocalProvider, Provider, ProviderError};
 use gristmill_store::{
-    StoreError,
+    EffectId, StoreError,
     registry::{Registry, RegistryError},
 };
 use gristmill_wire::agent::CONNECT_PATH;
@@ -93,6 +95,9 @@ pub enum RegionError {
     /// The self-made certificate.
     #[error("could not make a certificate")]
     Certificate(#[source] io::Error),
+    /// The message service.
+    #[error("could not start the message service")]
+    Messaging(#[from] MessagingError),
     /// The catalogue of instance types.
     #[error("could not use the instance types of {}", file.display())]
     Catalogue {
@@ -119,16 +124,20 @@ pub struct Region {
     halt: watch::Sender<bool>,
     /// Ends the listeners.
     stop: watch::Sender<bool>,
+    messages: Messages,
     tasks: JoinSet<()>,
     /// Where the API listens.
     pub api: SocketAddr,
     /// Where the object store listens.
     pub oss: SocketAddr,
+    /// Where the message service listens.
+    pub mns: SocketAddr,
 }
 
 impl Region {
-    /// Starts a region. `program` is what machines are started with; `objects` is the object store, and
-    /// `oss` makes its door, which belongs to a room beside this one.
+    /// Starts a region. `program` is what machines are started with; `objects` is the object store;
+    /// `oss` and `mns` make the doors of it and of the message service, which belong to a room
+    /// beside this one.
     pub async fn start(
         config: RegionConfig,
         secrets: RegionSecrets,
@@ -136,32 +145,25 @@ impl Region {
         program: PathBuf,
         objects: Arc<dyn LocalStore>,
         oss: impl FnOnce(Doorkeeper) -> Service,
+        mns: impl FnOnce(Doorkeeper, MessageService) -> Service,
     ) -> Result<Self, RegionError> {
         let catalogue = catalogue(&config)?;
         let account = AccountId(config.root_account);
         let listeners = Listeners::bind(&config).await?;
         let (api, oss_address) = (listeners.api_address(), listeners.oss_address());
+        let mns_address = listeners.mns_address();
         let provider = provider(&config)?;
-        let options = Options {
-            limits: within_reach(&config.limits, provider.as_ref()),
-            ask_again_max: ASK_AGAIN_MAX,
-            slots_per_worker: config.local.slots,
-            worker_start_max: config.patience.worker_start_max,
-            bootstrap_max: config.patience.bootstrap_max,
-            ..Options::default()
-        };
+        let options = options(&config, provider.as_ref());
         let mut recovered = recover(&config.data_dir, options)?;
         let registry = Registry::open(&config.data_dir).map_err(RegionError::Registry)?;
-        let standing = recovered.world.standing_effects().into_iter().map(|effect| (None, effect));
-        let outbox = std::mem::take(&mut recovered.outbox);
-        let standing =
-            outbox.into_iter().map(|(id, effect)| (Some(id), effect)).chain(standing).collect();
+        let standing = standing(&mut recovered);
         let readers = recovered.store.readers();
+        let messaging = Messaging::open(&config, &clock, push_seed(&secrets))?;
         let id_seed = secrets.id_seed;
         let keys = key_ring(secrets, account, &registry, clock()).map_err(RegionError::Keys)?;
         let keys = Arc::new(keys);
         let (to_hands, effects) = mpsc::unbounded_channel();
-        let (to_notifier, _news) = mpsc::unbounded_channel();
+        let (to_notifier, news) = mpsc::unbounded_channel();
         let mint = IdMint::new(id_seed);
         let mill = Mill::start(recovered, mint, clock.clone(), to_hands, to_notifier);
         let briefing = Briefing {
@@ -190,7 +192,7 @@ impl Region {
         let door = Arc::new(Door {
             mill: mill.clone(),
             registrar: Registrar::new(registry),
-            readers,
+            readers: readers.clone(),
             sessions: sessions.clone(),
             shells: Shells::new(sessions.clone(), config.shell.clone()),
             keys,
@@ -202,6 +204,7 @@ impl Region {
             halting: halting.clone(),
             bodies: Bodies::default(),
             waiters: Waiters::new(config.sync.clone()),
+            stuck: messaging.board.clone(),
         });
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -217,17 +220,27 @@ impl Region {
             config.patience.clone(),
             halting.clone(),
         ));
-        tasks.spawn(patience::tick(mill.clone(), clock, halting.clone()));
+        tasks.spawn(patience::tick(mill.clone(), clock.clone(), halting.clone()));
+        messaging.start(
+            &mut tasks,
+            &config,
+            mns_address,
+            (mill.clone(), readers, clock.clone()),
+            news,
+            halting.clone(),
+        );
         let ssh =
             SshDoor { mill: mill.clone(), keys: door.keys.clone(), shells: door.shells.clone() };
         let services = ByHost {
             batchcompute: router(door, sessions),
-            oss: oss(doorkeeper),
-            mns: front::of_function(|_| pages::no_message_service()),
+            oss: oss(doorkeeper.clone()),
+            mns: mns(doorkeeper, messaging.service()),
         };
         listeners.serve(&mut tasks, &services, ssh, &stopping);
-        info!(region = config.region, %api, oss = %oss_address, data = %config.data_dir.display(), "region is up");
-        Ok(Self { mill, provider, halt, stop, tasks, api, oss: oss_address })
+        info!(region = config.region, %api, oss = %oss_address, mns = %mns_address, data = %config.data_dir.display(), "region is up");
+        let messages = messaging.messages;
+        let (oss, mns) = (oss_address, mns_address);
+        Ok(Self { mill, provider, halt, stop, messages, tasks, api, oss, mns })
     }
 
     /// Ends the workers, while they can still bring their logs home; then answers what is in
@@ -235,6 +248,7 @@ impl Region {
     pub async fn stop(mut self) {
         self.halt.send_replace(true);
         end_workers(&self.provider).await;
+        self.messages.dismiss().await;
         self.stop.send_replace(true);
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
@@ -244,6 +258,27 @@ impl Region {
         self.mill.stop().await;
         info!("region is down");
     }
+}
+
+/// What the rules go by.
+fn options(config: &RegionConfig, provider: &dyn Provider) -> Options {
+    Options {
+        limits: within_reach(&config.limits, provider),
+        ask_again_max: ASK_AGAIN_MAX,
+        slots_per_worker: config.local.slots,
+        worker_start_max: config.patience.worker_start_max,
+        bootstrap_max: config.patience.bootstrap_max,
+        ..Options::default()
+    }
+}
+
+/// What should hold at the start: what an earlier process left in the outbox, then what the world
+/// says.
+fn standing(recovered: &mut Recovery) -> Vec<(Option<EffectId>, Effect)> {
+    let outbox = std::mem::take(&mut recovered.outbox);
+    let outbox = outbox.into_iter().map(|(id, effect)| (Some(id), effect));
+    let world = recovered.world.standing_effects().into_iter().map(|effect| (None, effect));
+    outbox.chain(world).collect()
 }
 
 fn catalogue(config: &RegionConfig) -> Result<Catalogue, RegionError> {
@@ -268,6 +303,16 @@ fn key_ring(
     registry.ensure_root_account(account, now)?;
     keys.read(registry)?;
     Ok(keys)
+}
+
+/// Where the key of signed pushes comes from, once it is made.
+fn push_seed(secrets: &RegionSecrets) -> [u8; 32] {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mac = Hmac::<sha2::Sha256>::new_from_slice(&secrets.region_secret);
+    let mut mac = mac.expect("HMAC takes keys of any length");
+    mac.update(b"key of signed pushes");
+    mac.update(&secrets.id_seed);
+    mac.finalize().into_bytes().into()
 }
 
 /// An automatic cluster larger than what the provider can run would only use up the quota.

@@ -7,6 +7,7 @@
 mod admin;
 mod demo;
 mod log;
+mod mns_door;
 mod oss_door;
 mod serve;
 mod setup;

@@ -4,7 +4,7 @@
 //! else it has a default. The variable of a key is `GRISTMILL_` and the key in capitals, with two
 //! underscores where the key has a dot: `GRISTMILL_PATIENCE__WORKER_SILENCE_MAX`.
 
-use crate::{log, oss_door, setup};
+use crate::{log, mns_door, oss_door, setup};
 use anyhow::Context;
 use clap::Args;
 use config::{Config, Environment, File, FileFormat};
@@ -98,6 +98,8 @@ impl Serve {
                 .with_list_parse_key("front_listen")
                 .with_list_parse_key("front_tls_listen")
                 .with_list_parse_key("oss_hosts")
+                .with_list_parse_key("outbound.allow")
+                .with_list_parse_key("notifications.own_hosts")
                 .source(Some(variables)),
         );
         let mut config: RegionConfig = builder
@@ -145,8 +147,11 @@ pub async fn start(config: RegionConfig, secrets: RegionSecrets) -> anyhow::Resu
     let settings = config.clone();
     let oss_clock = clock.clone();
     let objects = store.clone();
-    let door = move |doorkeeper| oss_door::door(&settings, store, oss_clock, doorkeeper);
-    Ok(Region::start(config, secrets, clock, setup::this_program(), objects, door).await?)
+    let oss = move |doorkeeper| oss_door::door(&settings, store, oss_clock, doorkeeper);
+    let (settings, mns_clock) = (config.clone(), clock.clone());
+    let mns = move |doorkeeper, service| mns_door::door(&settings, mns_clock, doorkeeper, service);
+    let program = setup::this_program();
+    Ok(Region::start(config, secrets, clock, program, objects, oss, mns).await?)
 }
 
 async fn serve(config: RegionConfig, secrets: RegionSecrets) -> anyhow::Result<ExitCode> {

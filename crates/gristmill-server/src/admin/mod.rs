@@ -10,6 +10,7 @@
 mod accounts;
 mod apps;
 mod keys;
+mod notifications;
 
 pub(crate) use keys::check_policy;
 
@@ -58,6 +59,7 @@ pub async fn dispatch(door: &Door, call: &Call, path: &[String]) -> Result<Reply
         ("DELETE", ["keys", key]) => keys::delete(door, key).await,
         ("POST", ["keys", key, "enable"]) => keys::switch(door, key, true).await,
         ("POST", ["keys", key, "disable"]) => keys::switch(door, key, false).await,
+        ("GET", ["notifications"]) => notifications::list(door).await,
         (method, _) => {
             let target = quote(call.target.split('?').next().unwrap_or_default());
             let message = format!("the admin door has no {method} {target}");

@@ -9,6 +9,7 @@ mod account;
 mod app;
 mod credentials;
 mod key;
+mod notifications;
 mod shell;
 mod words;
 
@@ -68,6 +69,8 @@ enum Noun {
     Key(key::Key),
     /// Make a temporary access key
     Credentials(credentials::Credentials),
+    /// List jobs and clusters whose notifications cannot be delivered now
+    Notifications(notifications::Notifications),
     /// Open a shell on a machine of a fixed cluster, or run a command there
     Shell(shell::Shell),
 }
@@ -90,6 +93,7 @@ impl Admin {
                 Noun::App(app) => app.run(&door).await,
                 Noun::Key(key) => key.run(&door).await,
                 Noun::Credentials(credentials) => credentials.run(&door).await,
+                Noun::Notifications(notifications) => notifications.run(&door).await,
                 Noun::Shell(_) => unreachable!("it was run above"),
             }
         })?;

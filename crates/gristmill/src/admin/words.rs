@@ -58,6 +58,10 @@ const TEXTS: &[(&str, &str)] = &[
     ("Delete an access key", "删除访问密钥"),
     ("Make a temporary access key", "签发临时访问密钥"),
     ("Number or name of the account it speaks for", "临时密钥所代表的账号（编号或名称）"),
+    (
+        "List jobs and clusters whose notifications cannot be delivered now",
+        "列出目前无法送达通知的作业和集群",
+    ),
     ("How long it lives: 900 to 43200", "有效期（秒）：900 到 43200"),
     (
         "Open a shell on a machine of a fixed cluster, or run a command there",
