@@ -166,12 +166,7 @@ impl Region {
         let (to_notifier, news) = mpsc::unbounded_channel();
         let mint = IdMint::new(id_seed);
         let mill = Mill::start(recovered, mint, clock.clone(), to_hands, to_notifier);
-        let briefing = Briefing {
-            region: config.region.clone(),
-            oss_endpoint: format!("http://{oss_address}"),
-            oss_host: oss_address.to_string(),
-            daemon_idle_max: config.daemons.idle_max,
-        };
+        let briefing = briefing(&config, oss_address);
         let beat = config.patience.worker_beat.into();
         let (streams, told) = (Streams::new(objects.clone()), briefing.clone());
         let sessions = Sessions::new(mill.clone(), keys.clone(), told, streams, beat);
@@ -257,6 +252,16 @@ impl Region {
         self.tasks.shutdown().await;
         self.mill.stop().await;
         info!("region is down");
+    }
+}
+
+/// What machines are told of the region.
+fn briefing(config: &RegionConfig, oss_address: SocketAddr) -> Briefing {
+    Briefing {
+        region: config.region.clone(),
+        oss_endpoint: format!("http://{oss_address}"),
+        oss_host: oss_address.to_string(),
+        daemon_idle_max: config.daemons.idle_max,
     }
 }
 
