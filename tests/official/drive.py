@@ -254,9 +254,9 @@ def test_the_sdk_works_with_a_temporary_key():
     from batchcompute import Client, ClientError
     id, secret, token = temporary_key()
     sdk()
-    assert Client(API_HOST, id, secret, security_token=token).list_images().Items is not None
+    assert Client(API_HOST, id, secret, security_token=token).list_images("", 10).Items is not None
     try:
-        Client(API_HOST, id, secret, security_token=token + "x").list_images()
+        Client(API_HOST, id, secret, security_token=token + "x").list_images("", 10)
     except ClientError as error:
         assert "InvalidSecurityToken.Mismatch" in str(error), error
     else:
