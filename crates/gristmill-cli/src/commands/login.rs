@@ -7,7 +7,7 @@ use crate::{
     oss_path::OssPath,
     session::Session,
     settings::masked,
-    words::{Tell, messages as m},
+    words::{Tell, messages as m, regions},
 };
 use clap::ArgMatches;
 use serde_json::{Map, Value, json};
@@ -52,6 +52,10 @@ pub(super) async fn login(words: &ArgMatches, session: &mut Session) -> Outcome 
     propose_osspath(session).await;
     session.settings.save()?;
     check_osspath(session).await;
+    let region = required(words, "region");
+    if let Some(label) = regions::label_of(region, session.language) {
+        session.say(m::REGION_KNOWN, &[("region", region), ("label", label)]);
+    }
     session.say(m::LOGIN_DONE, &[]);
     Ok(End::Success)
 }

@@ -42,12 +42,12 @@ table! {
     A_APP { "Name of the app, or its number in the last list; `:name` is a public one" "App 名称，或上次列表中的序号；`:名称` 表示公有 App" }
     A_APPS { "Names of apps, separated by commas" "App 名称，多个用逗号隔开" }
     A_REVISION { "Number of a revision" "版本号" }
-    O_APP_INPUTS { "name[:type[:localpath[:description[:default]]]],…; the type is String or Number" "name[:type[:localpath[:description[:default]]]],…；type 为 String 或 Number" }
-    O_APP_OUTPUTS { "name[:type[:localpath[:description]]],…" "name[:type[:localpath[:description]]],…" }
+    O_APP_INPUTS { "name[:type[:localpath[:description[:default]]]],...; the type is String or Number" "name[:type[:localpath[:description[:default]]]],…；type 为 String 或 Number" }
+    O_APP_OUTPUTS { "name[:type[:localpath[:description]]],..." "name[:type[:localpath[:description]]],…" }
     O_APP_TYPE { "Type of the machines; every SETTING is default[:overwritable[:description]]" "实例类型；每个 SETTING 的格式为 default[:overwritable[:description]]" }
     O_APP_DESCRIPTION { "Description of the app" "App 的描述" }
     O_APP_CLUSTER { "Fixed cluster to run on, instead of one of its own" "在固定集群上运行，而不是自动集群" }
-    O_APP_CONFIG { "Other members of Config: key=value,…" "Config 的其他成员：key=value,…" }
+    O_APP_CONFIG { "Other members of Config: key=value,..." "Config 的其他成员：key=value,…" }
     O_MIN_DISK_SIZE { "Size of the system disk in GB" "系统盘大小（GB）" }
     O_DISK_TYPE { "Type of the system disk" "系统盘类型" }
     O_DAEMONIZE { "The program is started once on a machine and serves call after call" "程序在机器上只启动一次，持续处理每次调用" }

@@ -33,6 +33,7 @@ table! {
     DENIED { "access to oss://{bucket}/{key} is denied: {why}" "无权访问 oss://{bucket}/{key}：{why}" }
     LOGIN_FAILED { "the service did not accept these settings" "服务端没有接受这些设置" }
     LOGIN_DONE { "login success" "登录成功" }
+    REGION_KNOWN { "region {region}: {label}" "地域 {region}：{label}" }
     LOGOUT_DONE { "logout success" "已退出登录" }
     DEFAULT_SET { "{key} was not set, it is now {value}" "{key} 未设置，已设为 {value}" }
     OSSPATH_UNREADABLE { "warning: {path} cannot be listed: {why}" "警告：无法列出 {path}：{why}" }

@@ -8,6 +8,7 @@
 
 pub mod help;
 pub mod messages;
+pub mod regions;
 
 use std::{collections::BTreeMap, fmt};
 
