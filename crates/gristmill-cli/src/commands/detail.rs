@@ -96,6 +96,9 @@ fn show_tasks(description: &Value, tasks: Vec<Task>, session: &mut Session) -> O
 
 /// The cluster a task names, or the machine it wishes for.
 pub(super) fn cluster_of(task: &Value) -> String {
+    if task.is_null() {
+        return String::new(); // the task of an app: its settings say where it runs
+    }
     match task["ClusterId"].as_str() {
         Some(id) if !id.is_empty() => id.to_owned(),
         _ => {
@@ -107,6 +110,18 @@ pub(super) fn cluster_of(task: &Value) -> String {
             format!("img={}:type={}", image.unwrap_or_default(), plain(&auto["InstanceType"]))
         }
     }
+}
+
+/// What a job made from an app was asked: the app, then each value with its place in the request.
+fn call_of(description: &Value) -> Vec<(String, String)> {
+    let app = &description["App"];
+    let mut pairs = vec![("AppName".to_owned(), plain(&app["AppName"]))];
+    for member in ["Inputs", "Outputs", "Logging", "Config"] {
+        for (name, value) in app[member].as_object().into_iter().flatten() {
+            pairs.push((format!("{member}.{name}"), plain(value)));
+        }
+    }
+    pairs
 }
 
 /// A scalar as text; nothing for what is missing or nested.
@@ -152,6 +167,9 @@ pub(super) async fn task(
         ("StderrRedirectPath", plain(&parameters["StderrRedirectPath"])),
     ];
     show_pairs(&pairs, session)?;
+    let call = call_of(&description);
+    let call: Vec<_> = call.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    show_pairs(&call, session)?;
     let objects = [
         ("EnvVars", &parameters["Command"]["EnvVars"]),
         ("InputMapping", &described["InputMapping"]),

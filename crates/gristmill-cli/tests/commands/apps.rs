@@ -163,3 +163,19 @@ async fn an_app_that_is_not_ones_own_is_looked_for_among_the_public_ones() {
     let gone = stage.bcs("asub gone").await;
     assert!(gone.status == 1 && gone.err.contains("NotFound App named gone"), "{}", gone.err);
 }
+
+#[tokio::test]
+async fn the_task_of_a_call_shows_what_was_asked() {
+    let stage = Stage::new().await;
+    let app = json!({"AppName": ":mill", "Inputs": {"n": 3}, "Outputs": {"dst": "oss://b/out/"},
+        "Logging": {"StdoutPath": "oss://b/log/", "StderrPath": ""},
+        "Config": {"InstanceCount": 2, "ClusterId": "", "ClassicNetwork": false}});
+    let described = json!({"Name": "call", "Type": "App", "App": app, "DAG": {"Tasks": {}, "Dependencies": {}}});
+    let task = json!({"TaskName": "task", "State": "Finished", "StartTime": "", "EndTime": "", "InstanceMetrics": {}});
+    stage.service.on("GET /jobs/job-1?description", ok(described));
+    stage
+        .service
+        .on("GET /jobs/job-1/tasks/task/instances?Marker&MaxItemCount=100", list(json!([])));
+    stage.service.on("GET /jobs/job-1/tasks/task", ok(task));
+    insta::assert_snapshot!("task_of_a_call", stage.bcs("j job-1 task").await.shown());
+}
