@@ -21,8 +21,8 @@ pub(crate) struct Step {
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "books", sql: include_str!("../migrations/0001_books.sql") },
     Step { name: "deleted_jobs", sql: include_str!("../migrations/0002_deleted_jobs.sql") },
-    Step { name: "batches", sql: include_str!("../migrations/0003_batches.sql") },
     Step { name: "notices", sql: include_str!("../migrations/0003_notices.sql") },
+    Step { name: "batches", sql: include_str!("../migrations/0004_batches.sql") },
 ];
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS migration (
