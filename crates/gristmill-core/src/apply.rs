@@ -42,7 +42,7 @@ impl World {
             Event::JobEnded { job, state, message, at } => {
                 self.end_job(*job, *state, message, *at);
             }
-            Event::JobDeleted { job } => self.drop_job(*job),
+            Event::JobDeleted { job } | Event::JobArchived { job, .. } => self.drop_job(*job),
             Event::JobPriorityChanged { job, priority, .. } => {
                 self.change_job(*job).priority = *priority;
             }
@@ -143,6 +143,8 @@ impl World {
         job.state = job.state.next(event).expect("decide ends only jobs that may end");
         job.ended = Some(at);
         job.message = message.to_owned();
+        let job = Arc::clone(self.job_of(id));
+        self.note_finished(&job, true);
     }
 
     fn restart_job(&mut self, id: JobId) {
@@ -163,8 +165,10 @@ impl World {
     }
 
     fn drop_job(&mut self, id: JobId) {
-        let job = self.jobs.remove(&id).expect("an event names a job that exists");
+        // A job that is only in the history was counted out when it went there.
+        let Some(job) = self.jobs.remove(&id) else { return };
         assert!(job.state.is_final(), "only an ended job is deleted");
+        self.note_finished(&job, false);
         self.account_jobs.remove(&(job.account, id));
         self.change_account(job.account, |account| account.jobs -= 1);
     }

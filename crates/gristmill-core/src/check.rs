@@ -122,6 +122,7 @@ impl World {
             accounts.entry(job.account).or_default().jobs += 1;
             fresh.account_jobs.insert((job.account, job.id));
             fresh.jobs.insert(job.id, Arc::clone(job));
+            fresh.note_finished(job, true);
             for name in job.tasks.keys() {
                 fresh.index_task(job.id, name);
             }
@@ -148,6 +149,7 @@ impl World {
             ("queues", fresh.queues == self.queues),
             ("free places", fresh.free == self.free),
             ("wanted machines", fresh.starved == self.starved),
+            ("finished jobs", fresh.finished == self.finished),
             ("deadlines", fresh.deadlines == self.deadlines),
             ("matches", self.matches() == self.matchable),
         ];

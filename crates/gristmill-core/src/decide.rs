@@ -26,9 +26,9 @@ mod runs;
 mod single;
 mod workers;
 
-use crate::{entity::EntityKey, mint::IdMint, notices::notices, world::World};
+use crate::{entity::EntityKey, job::Job, mint::IdMint, notices::notices, world::World};
 use gristmill_model::{AccountId, Answer, Effect, Event, Input, Refusal, Timestamp};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// What follows from an input.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,8 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// For the one who asked.
     pub answer: Answer,
+    /// Jobs that left the world for the history, as they were.
+    pub archived: Vec<Arc<Job>>,
     /// What a checkpoint has to write anew because of the events.
     pub touched: BTreeSet<EntityKey>,
 }
@@ -68,13 +70,14 @@ impl World {
             ids,
             events: Vec::new(),
             effects: Vec::new(),
+            archived: Vec::new(),
             touched: BTreeSet::new(),
             accounts: BTreeSet::new(),
         };
         let answer = draft.on_input(input)?;
         draft.fill_accounts();
-        let Draft { events, effects, touched, .. } = draft;
-        Ok(Decision { events, effects, answer, touched })
+        let Draft { events, effects, archived, touched, .. } = draft;
+        Ok(Decision { events, effects, answer, archived, touched })
     }
 }
 
@@ -85,6 +88,7 @@ struct Draft<'a> {
     ids: &'a mut IdMint,
     events: Vec<Event>,
     effects: Vec<Effect>,
+    archived: Vec<Arc<Job>>,
     touched: BTreeSet<EntityKey>,
     /// Accounts whose automatic clusters have to be looked at.
     accounts: BTreeSet<AccountId>,
@@ -95,6 +99,9 @@ impl Draft<'_> {
         self.touched.extend(self.world.touched(&event));
         let notices = notices(self.world, &event, self.now).into_iter();
         self.effects.extend(notices.map(|notice| Effect::Notify(Box::new(notice))));
+        if let Event::JobArchived { job, .. } = &event {
+            self.archived.push(Arc::clone(self.world.job_of(*job)));
+        }
         self.world.apply(&event);
         self.events.push(event);
     }
@@ -105,6 +112,7 @@ impl Draft<'_> {
             Input::StopJob { account, job } => self.stop_job(*account, *job),
             Input::StartJob { account, job } => self.start_job(*account, *job),
             Input::DeleteJob { account, job } => self.delete_job(*account, *job),
+            Input::ForgetJob { job } => Ok(self.forget_job(*job)),
             Input::ChangePriority { account, job, priority } => {
                 self.change_priority(*account, *job, *priority)
             }

@@ -18,7 +18,10 @@ mod restore;
 pub use records::{ClusterRecord, JobRecord, TaskRecord, WorkerRecord};
 pub use restore::RestoreError;
 
-use crate::world::{TokenKey, TokenRecord, World};
+use crate::{
+    job::Job,
+    world::{TokenKey, TokenRecord, World},
+};
 use gristmill_model::{
     AccountId, ClusterId, Event, JobId, JobSpec, RunId, WorkerId,
     event::{Purpose, TokenUse},
@@ -98,6 +101,25 @@ fn token_key(text: &str) -> Option<TokenKey> {
     Some(TokenKey { account, used_for, text: parts.next()?.to_owned() })
 }
 
+/// What the history keeps of a job: the record and the specification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArchivedJob {
+    record: JobRecord,
+    spec: Arc<JobSpec>,
+}
+
+impl ArchivedJob {
+    /// What is kept of a job.
+    pub fn of(job: &Job) -> Self {
+        Self { record: JobRecord::of(job), spec: Arc::clone(&job.spec) }
+    }
+
+    /// The job as it was; `None` when record and specification are not of one job.
+    pub fn revive(self) -> Option<Job> {
+        self.record.into_job(self.spec).ok()
+    }
+}
+
 /// A piece of the world.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Entity {
@@ -146,7 +168,9 @@ impl World {
             | Event::RunStarted { job, .. }
             | Event::RunsFinished { job, .. }
             | Event::RunEnded { job, .. } => vec![K::Job(*job)],
-            Event::JobDeleted { job } => vec![K::Job(*job), K::Spec(*job)],
+            Event::JobDeleted { job } | Event::JobArchived { job, .. } => {
+                vec![K::Job(*job), K::Spec(*job)]
+            }
             Event::RunPlaced { job, .. } | Event::RunsPlaced { job, .. } => {
                 vec![K::Job(*job), K::Region]
             }

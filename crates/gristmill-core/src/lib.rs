@@ -36,7 +36,7 @@ mod world;
 pub use changes::Entered;
 pub use cluster::{Assigned, Cluster, Group, LogLine, MachineShape, Metrics, Worker};
 pub use decide::{Decision, decide};
-pub use entity::{Entity, EntityKey, RestoreError};
+pub use entity::{ArchivedJob, Entity, EntityKey, RestoreError};
 pub use job::{Attempts, Job, Task};
 pub use mint::IdMint;
 pub use options::Options;

@@ -35,6 +35,10 @@ pub struct Options {
     /// The longest such wait after machines that came and could not be set up: each try runs
     /// the owner's bootstrap command.
     pub set_up_again_max: Seconds,
+    /// How long a finished job stays in memory before it moves into the history.
+    pub finished_kept: Seconds,
+    /// How many finished jobs stay in memory at most.
+    pub finished_kept_max: u32,
     /// How long idempotency tokens are kept (`reference/api.md` 4.4: at least 24 hours).
     pub token_kept: Seconds,
 }
@@ -52,6 +56,8 @@ impl Default for Options {
             ask_again_first: Seconds(1),
             ask_again_max: Seconds(60),
             set_up_again_max: Seconds(300),
+            finished_kept: Seconds(600),
+            finished_kept_max: 1_000,
             token_kept: Seconds(86_400),
         }
     }

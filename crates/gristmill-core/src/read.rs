@@ -53,6 +53,11 @@ impl World {
         self.jobs.get(&id).filter(|job| job.account == account).map(Arc::as_ref)
     }
 
+    /// A job of an account, to keep.
+    pub fn shared_job(&self, account: AccountId, id: JobId) -> Option<Arc<Job>> {
+        self.jobs.get(&id).filter(|job| job.account == account).cloned()
+    }
+
     /// A job, whoever owns it.
     pub fn any_job(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id).map(Arc::as_ref)

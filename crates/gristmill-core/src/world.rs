@@ -18,8 +18,8 @@ use crate::{
     options::Options,
 };
 use gristmill_model::{
-    AccountId, ClusterId, Counts, JobId, Placement, RunId, TaskName, TaskState, Timestamp,
-    WorkerId, WorkerState, event::TokenUse,
+    AccountId, ClusterId, Counts, JobId, JobState, Placement, RunId, TaskName, TaskState,
+    Timestamp, WorkerId, WorkerState, event::TokenUse,
 };
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub struct World {
     /// Tasks that want more automatic machines than they have.
     pub(crate) starved: OrdMap<AccountId, OrdSet<Turn>>,
     pub(crate) deadlines: OrdSet<(Timestamp, Deadline)>,
+    /// Finished jobs by their end: the first ones move into the history.
+    pub(crate) finished: OrdSet<(Timestamp, JobId)>,
 }
 
 /// What an account uses.
@@ -129,12 +131,31 @@ impl World {
             matchable: OrdSet::new(),
             starved: OrdMap::new(),
             deadlines: OrdSet::new(),
+            finished: OrdSet::new(),
         }
     }
 
     /// When a `Tick` has something to do, if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.get_min().map(|(at, _)| *at)
+        let first = self.deadlines.get_min().map(|(at, _)| *at);
+        [first, self.archive_due()].into_iter().flatten().min()
+    }
+
+    /// When the oldest finished job moves into the history.
+    pub(crate) fn archive_due(&self) -> Option<Timestamp> {
+        let (ended, _) = self.finished.get_min()?;
+        let crowded = self.finished.len() > self.options.finished_kept_max as usize;
+        Some(if crowded { *ended } else { ended.after(self.options.finished_kept) })
+    }
+
+    /// Keeps the list of finished jobs right when one comes, ends or goes.
+    pub(crate) fn note_finished(&mut self, job: &Job, present: bool) {
+        let Some(ended) = job.ended.filter(|_| job.state == JobState::Finished) else { return };
+        if present {
+            self.finished.insert((ended, job.id));
+        } else {
+            self.finished.remove(&(ended, job.id));
+        }
     }
 
     /// A job that must exist: events and indexes name only such.

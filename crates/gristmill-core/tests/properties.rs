@@ -31,7 +31,14 @@ fn options() -> Options {
         jobs_max: 6,
         ..Limits::default()
     };
-    Options { limits, slots_per_worker: 2, worker_start_max: Seconds(30), ..Options::default() }
+    Options {
+        limits,
+        slots_per_worker: 2,
+        worker_start_max: Seconds(30),
+        finished_kept: Seconds(5),
+        finished_kept_max: 2,
+        ..Options::default()
+    }
 }
 
 fn pick<T: Copy>(items: impl Iterator<Item = T>, number: u32) -> Option<T> {

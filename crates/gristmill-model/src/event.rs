@@ -147,6 +147,13 @@ pub enum Event {
         /// Which.
         job: JobId,
     },
+    /// A finished job left the mill's memory; the store keeps it in its history. Since 0.2.0.
+    JobArchived {
+        /// Which.
+        job: JobId,
+        /// When.
+        at: Timestamp,
+    },
     /// A new priority.
     JobPriorityChanged {
         /// Which.

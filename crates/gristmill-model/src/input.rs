@@ -106,6 +106,12 @@ pub enum Input {
         /// Which.
         place: WorkerPlace,
     },
+    /// `DELETE /jobs/{job}` of a job that is only in the store's history. The caller has looked
+    /// whose it is.
+    ForgetJob {
+        /// Which.
+        job: JobId,
+    },
     /// An agent called and says what it holds: everything it runs, and everything that ended
     /// and was not acknowledged (those follow as reports).
     WorkerCalled {

@@ -47,6 +47,34 @@ pub struct RegionConfig {
     pub notifications: NotificationConfig,
     /// Which addresses are called for users.
     pub outbound: OutboundConfig,
+    /// What becomes of finished jobs.
+    pub history: HistoryConfig,
+}
+
+/// What becomes of finished jobs: after a while they leave the server's memory and stay in the books,
+/// listed and shown like all others, until they are deleted, too old or too many. Since 0.2.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryConfig {
+    /// How long a finished job stays in memory.
+    pub live: Seconds,
+    /// How many finished jobs stay in memory at most.
+    pub live_max: u32,
+    /// How long a finished job is kept in the books.
+    pub kept: Seconds,
+    /// How many finished jobs are kept in the books at most; the oldest go first.
+    pub jobs_max: u64,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self {
+            live: Seconds(600),
+            live_max: 1_000,
+            kept: Seconds(10 * 365 * 24 * 3_600),
+            jobs_max: 1_000_000,
+        }
+    }
 }
 
 impl Default for RegionConfig {
@@ -72,6 +100,7 @@ impl Default for RegionConfig {
             shell: ShellConfig::default(),
             notifications: NotificationConfig::default(),
             outbound: OutboundConfig::default(),
+            history: HistoryConfig::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod doorkeeper;
 pub mod front;
 mod handlers;
 mod hands;
+mod history;
 mod keys;
 mod launch;
 mod listeners;

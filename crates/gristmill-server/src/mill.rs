@@ -13,10 +13,12 @@
 //!
 //! Start at [`Turner::turn`].
 
-use crate::{published::Published, recovery::Recovery};
+use crate::{config::HistoryConfig, history, published::Published, recovery::Recovery};
 use gristmill_core::{Decision, EntityKey, IdMint, World, plan};
 use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp, notice::Subject};
-use gristmill_store::{Batch, Checkpoint, EffectId, NoticeProgress, Retry, Store, StoreError};
+use gristmill_store::{
+    Batch, Checkpoint, EffectId, HistoryRow, NoticeProgress, Retry, Store, StoreError,
+};
 use std::{collections::BTreeSet, sync::Arc, thread};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
@@ -33,6 +35,8 @@ const JOURNAL_EVENTS_MAX: usize = 20_000;
 const DIRTY_MAX: usize = 2_000;
 /// How many attempts may have ended before: they are in memory until then.
 const ATTEMPTS_MAX: usize = 65_536;
+/// How many jobs of the history go at a time when there are too many or they are too old.
+const EXPIRED_MAX: usize = 256;
 /// How many rows of deleted jobs one turn removes.
 const PURGE_ROWS_MAX: usize = 2_000;
 
@@ -73,7 +77,7 @@ impl Mill {
     /// `hands` receives the effects of each commit, `news` the subjects of its notices, which
     /// wait in the books.
     pub fn start(
-        recovered: Recovery,
+        (recovered, history): (Recovery, HistoryConfig),
         ids: IdMint,
         clock: Clock,
         hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
@@ -92,6 +96,7 @@ impl Mill {
             published: published.clone(),
             dirty,
             events_since_checkpoint: 0,
+            history,
             purge: true,
         };
         thread::Builder::new()
@@ -147,6 +152,7 @@ struct Turn {
     now: Timestamp,
     events: Vec<Event>,
     effects: Vec<Effect>,
+    archived: Vec<HistoryRow>,
     touched: BTreeSet<EntityKey>,
     replies: Vec<Reply>,
 }
@@ -162,6 +168,7 @@ struct Turner {
     published: Published,
     dirty: BTreeSet<EntityKey>,
     events_since_checkpoint: usize,
+    history: HistoryConfig,
     /// Whether attempts of deleted jobs may be left.
     purge: bool,
 }
@@ -236,6 +243,7 @@ impl Turner {
             now: (self.clock)(),
             events: Vec::new(),
             effects: Vec::new(),
+            archived: Vec::new(),
             touched: BTreeSet::new(),
             replies: Vec::new(),
         };
@@ -259,16 +267,17 @@ impl Turner {
 
     /// Decides one input and applies it to the draft.
     fn take(&mut self, turn: &mut Turn, input: &Input) -> Result<Answer, Refusal> {
-        let Decision { events, effects, answer, touched } =
+        let Decision { events, effects, answer, archived, touched } =
             turn.draft.step(input, turn.now, &mut self.ids)?;
         turn.events.extend(events);
         turn.effects.extend(effects);
+        turn.archived.extend(archived.iter().map(|job| history::row(job)));
         turn.touched.extend(touched);
         Ok(answer)
     }
 
     fn finish(&mut self, turn: Turn) {
-        let Turn { draft, now, events, effects, touched, replies } = turn;
+        let Turn { draft, now, events, effects, archived, touched, replies } = turn;
         if events.is_empty() && effects.is_empty() {
             answer(replies);
             return;
@@ -276,6 +285,7 @@ impl Turner {
         let committed = match self.store.commit(&Batch {
             events: &events,
             effects: &effects,
+            archived: &archived,
             at: now,
         }) {
             Ok(committed) => committed,
@@ -289,6 +299,9 @@ impl Turner {
         self.world = draft;
         self.dirty.extend(touched);
         self.events_since_checkpoint += events.len();
+        if !archived.is_empty() {
+            self.shorten_history(now);
+        }
         self.purge |= events.iter().any(|event| matches!(event, Event::JobDeleted { .. }));
         self.published.publish(self.world.clone(), &World::changed_workers(&events));
         answer(replies);
@@ -315,6 +328,16 @@ impl Turner {
         }
         if !subjects.is_empty() {
             let _ = self.news.send(subjects);
+        }
+    }
+
+    /// Keeps the history within its bounds: it grows only when jobs come into it.
+    fn shorten_history(&mut self, now: Timestamp) {
+        let age = i64::from(self.history.kept.0) * 1_000_000;
+        let before = Timestamp(now.0.saturating_sub(age));
+        match self.store.expire(before, self.history.jobs_max, EXPIRED_MAX) {
+            Ok(gone) => self.purge |= gone > 0,
+            Err(error) => warn!(%error, "could not shorten the history"),
         }
     }
 

@@ -165,6 +165,7 @@ impl Region {
         let (to_hands, effects) = mpsc::unbounded_channel();
         let (to_notifier, news) = mpsc::unbounded_channel();
         let mint = IdMint::new(id_seed);
+        let recovered = (recovered, config.history.clone());
         let mill = Mill::start(recovered, mint, clock.clone(), to_hands, to_notifier);
         let briefing = briefing(&config, oss_address);
         let beat = config.patience.worker_beat.into();
@@ -272,6 +273,8 @@ fn options(config: &RegionConfig, provider: &dyn Provider) -> Options {
         ask_again_max: ASK_AGAIN_MAX,
         slots_per_worker: config.local.slots,
         worker_start_max: config.patience.worker_start_max,
+        finished_kept: config.history.live,
+        finished_kept_max: config.history.live_max,
         bootstrap_max: config.patience.bootstrap_max,
         ..Options::default()
     }

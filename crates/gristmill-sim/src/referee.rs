@@ -84,7 +84,7 @@ impl Referee {
             Event::JobStopped { job, .. } => self.job_ended(*job, None),
             Event::JobEnded { job, state, .. } => self.job_ended(*job, Some(*state)),
             Event::JobRestarted { job, .. } => self.job_restarted(*job),
-            Event::JobDeleted { job } => {
+            Event::JobDeleted { job } | Event::JobArchived { job, .. } => {
                 let over = self.ended.contains(job);
                 over.then_some(()).ok_or(format!("{job} was deleted before its end"))
             }

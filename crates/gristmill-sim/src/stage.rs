@@ -432,6 +432,8 @@ fn options(chance: &mut Chance) -> Options {
         },
         slots_per_worker: chance.between(1, 3),
         worker_start_max: Seconds(60),
+        finished_kept: Seconds(chance.between(1, 90)),
+        finished_kept_max: chance.between(1, 20),
         ..Options::default()
     }
 }

@@ -49,7 +49,7 @@ fn commit(store: &mut Store, first: u64, batches: u64, lives: u64) -> Result<u64
     for _ in 0..batches {
         let events: Vec<_> = (run..run + lives).flat_map(a_life).collect();
         let began = Instant::now();
-        store.commit(&Batch { events: &events, effects: &[], at: Timestamp(1) })?;
+        store.commit(&Batch { events: &events, effects: &[], archived: &[], at: Timestamp(1) })?;
         longest = longest.max(began.elapsed().as_secs_f64());
         run += lives;
     }
@@ -93,7 +93,7 @@ fn main() -> Result<(), StoreError> {
     println!("checkpoint of 1,000 x 10 kB and cut of the journal: {:.0?}", start.elapsed());
 
     let deleted = [Event::JobDeleted { job: JOB }];
-    store.commit(&Batch { events: &deleted, effects: &[], at: Timestamp(1) })?;
+    store.commit(&Batch { events: &deleted, effects: &[], archived: &[], at: Timestamp(1) })?;
     let start = Instant::now();
     let purged = store.purge(1_000)?;
     println!("purge of {} attempts: {:.1?}", purged.attempts, start.elapsed());

@@ -30,6 +30,7 @@ mod attempt;
 mod batch;
 mod bytes;
 mod error;
+mod history;
 mod home;
 mod journal;
 mod notices;
@@ -43,6 +44,7 @@ mod tail;
 
 pub use attempt::{Attempt, TEXT_BYTES_MAX};
 pub use error::{Retry, StoreError};
+pub use history::{HistoryQuery, HistoryRow};
 pub use notices::{NoticeId, NoticeProgress, WaitingNotice};
 pub use readers::Readers;
 pub use recovery::Recovered;

@@ -9,11 +9,12 @@
 use crate::{
     attempt::{self, Attempt, COLUMNS, job_key},
     error::StoreError,
+    history::{self, HistoryQuery},
     notices::{self, WaitingNotice},
     segment,
     tail::Tail,
 };
-use gristmill_model::{InstanceNo, JobId, RunId, TaskName};
+use gristmill_model::{AccountId, InstanceNo, JobId, RunId, TaskName};
 use rusqlite::{Connection, OpenFlags, params};
 use std::{
     collections::BTreeMap,
@@ -111,6 +112,20 @@ impl Readers {
     ) -> Result<BTreeMap<InstanceNo, Attempt>, StoreError> {
         let found = self.look(job, task, instances)?;
         Ok(found.into_iter().map(|((instance, _), attempt)| (instance, attempt)).collect())
+    }
+
+    /// The record of a job in the history of an account.
+    pub fn history_job(
+        &self,
+        account: AccountId,
+        job: JobId,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read("a job of the history", |connection| history::one(connection, account, job))
+    }
+
+    /// A page of the history.
+    pub fn history(&self, query: &HistoryQuery) -> Result<Vec<(JobId, Vec<u8>)>, StoreError> {
+        self.read("the history", |connection| history::page(connection, query))
     }
 
     /// Every attempt of a range of instances by instance and run; of a run that is told of twice

@@ -23,6 +23,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "deleted_jobs", sql: include_str!("../migrations/0002_deleted_jobs.sql") },
     Step { name: "notices", sql: include_str!("../migrations/0003_notices.sql") },
     Step { name: "batches", sql: include_str!("../migrations/0004_batches.sql") },
+    Step { name: "history", sql: include_str!("../migrations/0005_history.sql") },
 ];
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS migration (

@@ -9,6 +9,7 @@
 use crate::{
     attempt, batch,
     error::{Retry, StoreError},
+    history::{self, HistoryRow},
     home::Home,
     journal,
     notices::{self, NoticeProgress},
@@ -65,6 +66,8 @@ pub struct Batch<'a> {
     pub events: &'a [Event],
     /// What should be true outside.
     pub effects: &'a [Effect],
+    /// Jobs that went into the history.
+    pub archived: &'a [HistoryRow],
     /// When it was decided.
     pub at: Timestamp,
 }
@@ -221,6 +224,19 @@ impl Store {
         })
     }
 
+    /// Removes up to `rows_max` jobs of the history that ended before `before` or are more than `jobs_max`,
+    /// oldest first. Returns how many went; their attempts are left to [`Store::purge`].
+    pub fn expire(
+        &mut self,
+        before: Timestamp,
+        jobs_max: u64,
+        rows_max: usize,
+    ) -> Result<usize, StoreError> {
+        self.write("shorten the history", |transaction| {
+            Ok(history::expire(transaction, before, jobs_max, rows_max)?)
+        })
+    }
+
     /// Handles for reading, to be shared with other threads.
     pub fn readers(&self) -> Readers {
         self.readers.clone()
@@ -325,6 +341,9 @@ pub(crate) fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<C
 }
 
 fn append(transaction: &Transaction<'_>, first: u64, batch: &Batch<'_>) -> Result<(), Undone> {
+    for row in batch.archived {
+        history::insert(transaction, row)?;
+    }
     if batch.events.is_empty() {
         return Ok(());
     }
@@ -335,6 +354,7 @@ fn append(transaction: &Transaction<'_>, first: u64, batch: &Batch<'_>) -> Resul
     insert.execute(params![first, count, batch.at.0, record])?;
     for event in batch.events {
         attempt::record(transaction, event)?;
+        history::forget(transaction, event)?;
     }
     Ok(())
 }
@@ -418,7 +438,7 @@ mod tests {
             worker: gristmill_model::WorkerId(1),
             generation: gristmill_model::Generation(1),
         }];
-        let batch = Batch { events: &[], effects: &effects, at: Timestamp(1) };
+        let batch = Batch { events: &[], effects: &effects, archived: &[], at: Timestamp(1) };
         let first = store.commit(&batch).expect_err("fails");
         assert!(matches!(first, StoreError::Write { .. }), "{first}");
         let second = store.commit(&Batch { effects: &[], ..batch }).expect_err("refused");

@@ -59,6 +59,7 @@ fn kind(event: &Event) -> &'static str {
         Event::JobRestarted { .. } => "JobRestarted",
         Event::JobEnded { .. } => "JobEnded",
         Event::JobDeleted { .. } => "JobDeleted",
+        Event::JobArchived { .. } => "JobArchived",
         Event::JobPriorityChanged { .. } => "JobPriorityChanged",
         Event::TaskEnded { .. } => "TaskEnded",
         Event::RunPlaced { .. } => "RunPlaced",
@@ -83,7 +84,7 @@ fn kind(event: &Event) -> &'static str {
 #[test]
 fn the_golden_file_knows_every_kind_of_event_and_effect() {
     let kinds: BTreeSet<_> = every_event().iter().map(kind).collect();
-    assert_eq!(kinds.len(), 23, "{kinds:?}");
+    assert_eq!(kinds.len(), 24, "{kinds:?}");
     let effects: BTreeSet<_> = every_effect()
         .iter()
         .map(|effect| match effect {

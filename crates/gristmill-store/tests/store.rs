@@ -4,9 +4,13 @@ mod common;
 
 use common::{JOB, WORKER, batch, ended, ended_of, every_outcome, open, task, wish};
 use gristmill_model::{
-    Event, FinishedRun, InstanceNo, JobId, RunId, RunOutcome, TaskName, Timestamp, event::AfterRun,
+    AccountId, ClusterId, Event, FinishedRun, InstanceNo, JobId, RunId, RunOutcome, TaskName,
+    Timestamp, event::AfterRun,
 };
-use gristmill_store::{Checkpoint, Purged, Retry, Seq, Store, StoreError, StoreOptions};
+use gristmill_store::{
+    Batch, Checkpoint, HistoryQuery, HistoryRow, Purged, Retry, Seq, Store, StoreError,
+    StoreOptions,
+};
 use std::{fs, os::unix::fs::PermissionsExt, thread};
 
 fn entity(key: &str, value: &str) -> (String, Vec<u8>) {
@@ -254,6 +258,44 @@ fn attempts_are_found_before_and_after_a_checkpoint_and_a_restart() {
     let one = &last[&InstanceNo(2_999)];
     assert_eq!((one.started, one.ended), (Some(Timestamp(8_999)), Timestamp(9_004)));
     assert_eq!((one.worker, one.address.as_str(), one.retries), (WORKER, "10.0.0.7", 0));
+}
+
+/// Jobs of the history are listed by account in both directions, go when they are deleted, and the
+/// oldest go when there are too many or they are too old.
+#[test]
+fn the_history_is_listed_and_shortened() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut store, _) = open(dir.path());
+    let (mine, other, cluster) = (AccountId(7), AccountId(8), ClusterId(5));
+    let row = |number: u32| HistoryRow {
+        job: JobId(number.into()),
+        account: if number == 4 { other } else { mine },
+        ended: Timestamp(i64::from(number)),
+        clusters: if number.is_multiple_of(2) { vec![ClusterId(6), cluster] } else { vec![] },
+        record: vec![number as u8],
+    };
+    let archived: Vec<_> = (1..=8).map(row).collect();
+    store.commit(&Batch { archived: &archived, ..batch(&[], &[]) }).expect("committed");
+    let readers = store.readers();
+    let page = |after: Option<u128>, reverse, cluster| {
+        let after = after.map(JobId);
+        let query = HistoryQuery { account: mine, after, reverse, cluster, jobs_max: 3 };
+        let page = readers.history(&query).expect("read");
+        page.into_iter().map(|(job, _)| job.0).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None, false, None), [1, 2, 3]);
+    assert_eq!(page(Some(3), false, None), [5, 6, 7]);
+    assert_eq!(page(None, true, None), [8, 7, 6]);
+    assert_eq!(page(Some(3), true, None), [2, 1]);
+    assert_eq!(page(None, false, Some(cluster)), [2, 6, 8]);
+    assert_eq!(readers.history_job(mine, JobId(3)).expect("read"), Some(vec![3]));
+    assert_eq!(readers.history_job(mine, JobId(4)).expect("read"), None, "another's");
+    let deleted = [Event::JobDeleted { job: JobId(3) }];
+    store.commit(&batch(&deleted, &[])).expect("committed");
+    assert_eq!(readers.history_job(mine, JobId(3)).expect("read"), None);
+    assert_eq!(store.expire(Timestamp(3), 100, 10).expect("done"), 2, "those of 1 and 2");
+    assert_eq!(store.expire(Timestamp(0), 3, 10).expect("done"), 2, "two too many");
+    assert_eq!(page(None, false, None), [6, 7, 8]);
 }
 
 #[test]

@@ -18,6 +18,9 @@ use gristmill_model::{
 };
 use std::sync::Arc;
 
+/// How many jobs move into the history in one go.
+const ARCHIVED_AT_ONCE_MAX: u32 = 256;
+
 impl Draft<'_> {
     pub(super) fn submit_job(
         &mut self,
@@ -103,6 +106,25 @@ impl Draft<'_> {
         }
         self.emit(Event::JobDeleted { job: id });
         Ok(Answer::Done)
+    }
+
+    /// A job of the history goes; one that is in the world is deleted in the ordinary way.
+    pub(super) fn forget_job(&mut self, id: JobId) -> Answer {
+        if !self.world.jobs.contains_key(&id) {
+            self.emit(Event::JobDeleted { job: id });
+        }
+        Answer::Done
+    }
+
+    /// Finished jobs that are old, or too many, move into the history.
+    pub(super) fn archive_finished(&mut self) {
+        for _ in 0..ARCHIVED_AT_ONCE_MAX {
+            if self.world.archive_due().is_none_or(|due| due > self.now) {
+                return;
+            }
+            let Some((_, job)) = self.world.finished.get_min().copied() else { return };
+            self.emit(Event::JobArchived { job, at: self.now });
+        }
     }
 
     pub(super) fn change_priority(

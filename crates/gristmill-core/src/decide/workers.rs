@@ -136,6 +136,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn on_tick(&mut self) -> Answer {
+        self.archive_finished();
         while let Some((at, due)) = self.world.deadlines.get_min().cloned() {
             if at > self.now {
                 break;

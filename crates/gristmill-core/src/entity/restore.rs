@@ -89,6 +89,7 @@ impl World {
         self.account_jobs.insert((job.account, id));
         self.change_account(job.account, |account| account.jobs += 1);
         let job = Arc::new(job);
+        self.note_finished(&job, true);
         self.jobs.insert(id, Arc::clone(&job));
         for (name, task) in &job.tasks {
             self.index_task(id, name);

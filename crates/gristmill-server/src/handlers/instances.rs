@@ -1,7 +1,10 @@
 //! Instances of a task: the state from the published world, the last run from the read tables.
 
 use super::{jobs, not_found, sync_jobs};
-use crate::door::{Call, Door, Reply};
+use crate::{
+    door::{Call, Door, Reply},
+    history,
+};
 use gristmill_core::{Job, Task, job::describe};
 use gristmill_model::{
     AppCall, InstanceNo, InstanceState, JobId, OssPath, RunOutcome, TaskName, TaskSpec,
@@ -23,12 +26,12 @@ pub async fn list(
 ) -> Result<Reply, ApiError> {
     let wish = ListQuery::instances(query)?;
     let world = door.mill.published().world();
-    let found = jobs::find(&world, call.account, job)?;
-    let (name, task) = jobs::find_task(found, task)?;
+    let found = history::find(door, &world, call.account, job).await?;
+    let (name, task) = jobs::find_task(&found, task)?;
     let start = wish.marker.key::<u32>()?.map_or(0, |last| last.saturating_add(1));
     let (page, last) = page(task, start, &wish);
     let ended: Vec<InstanceNo> = page.iter().map(|(number, _)| *number).collect();
-    let view = View::of(found, &name, task);
+    let view = View::of(&found, &name, task);
     let attempts = read(door, view.job, &name, ended).await?;
     let items = page
         .iter()
@@ -58,10 +61,10 @@ pub async fn get(
     number: &str,
 ) -> Result<Reply, ApiError> {
     let world = door.mill.published().world();
-    let found = jobs::find(&world, call.account, job)?;
-    jobs::find_task(found, task)?;
+    let found = history::find(door, &world, call.account, job).await?;
+    jobs::find_task(&found, task)?;
     let instance = number.parse().map_err(|_| not_found("instance", number))?;
-    Ok(Reply::ok(&show(door, found, task, InstanceNo(instance)).await?))
+    Ok(Reply::ok(&show(door, &found, task, InstanceNo(instance)).await?))
 }
 
 /// An instance of a task of this job as clients see it.

@@ -1,9 +1,13 @@
 //! Jobs and tasks (`reference/api.md` 7 and 8).
 
 use super::{apps, belongings, not_found, supported};
-use crate::door::{Call, Door, Reply};
+use crate::{
+    door::{Call, Door, Reply},
+    history,
+    mill::MillError,
+};
 use gristmill_core::{Job, JobQuery, Task, World};
-use gristmill_model::{AccountId, Answer, Input, JobId, JobSpec, TaskName};
+use gristmill_model::{AccountId, Answer, Input, JobId, JobSpec, JobState, Refusal, TaskName};
 use gristmill_wire::{
     api::{
         JobDescription, List, ListQuery, Query, Submission, idempotency_token, parse_priority,
@@ -65,9 +69,10 @@ pub fn find_task<'a>(job: &'a Job, name: &str) -> Result<(TaskName, &'a Task), A
 }
 
 /// `GET /jobs/{job}`
-pub fn get(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
+pub async fn get(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
     let world = door.mill.published().world();
-    Ok(Reply::ok(&job_body(&world, find(&world, call.account, id)?)))
+    let job = history::find(door, &world, call.account, id).await?;
+    Ok(Reply::ok(&job_body(&world, &job)))
 }
 
 /// A job as the API shows it.
@@ -88,14 +93,14 @@ pub fn job_body(world: &World, job: &Job) -> bodies::Job {
 }
 
 /// `GET /jobs/{job}?description`
-pub fn description(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
+pub async fn description(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
     let world = door.mill.published().world();
-    let job = find(&world, call.account, id)?;
+    let job = history::find(door, &world, call.account, id).await?;
     Ok(Reply::ok(&JobDescription { spec: &job.spec, priority: job.priority }))
 }
 
 /// `GET /jobs`
-pub fn list(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
+pub async fn list(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
     let wish = ListQuery::jobs(query)?;
     let world = door.mill.published().world();
     let found = JobQuery {
@@ -104,16 +109,40 @@ pub fn list(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiErr
         state: wish.state,
         cluster: wish.cluster,
     };
-    let mut jobs = world.jobs_of(call.account, &found);
-    let page: Vec<&Job> = jobs.by_ref().take(wish.items_max).collect();
-    let last = page.last().filter(|_| jobs.next().is_some()).map(|job| job.id);
+    let (page, more) = history::page(door, &world, call.account, &found, wish.items_max).await?;
+    let last = page.last().filter(|_| more).map(|job| job.id);
     let items = page.iter().map(|job| job_body(&world, job)).collect();
     Ok(Reply::ok(&List::page(items, last)))
 }
 
-async fn act(door: &Door, input: Input, done: StatusCode) -> Result<Reply, ApiError> {
-    door.mill.put(input).await?;
-    Ok(Reply::Empty(done))
+/// Puts a command about a job through the mill. A job that is only in the history is Finished, and
+/// only deleting it is legal then.
+async fn act(
+    door: &Door,
+    (account, job): (AccountId, JobId),
+    input: Input,
+    done: StatusCode,
+) -> Result<Reply, ApiError> {
+    match door.mill.put(input.clone()).await {
+        Err(MillError::Refused(Refusal::NotFound { .. }))
+            if history::holds(door, account, job).await? =>
+        {
+            let action = match input {
+                Input::DeleteJob { .. } => {
+                    door.mill.put(Input::ForgetJob { job }).await?;
+                    return Ok(Reply::Empty(done));
+                }
+                Input::StopJob { .. } => "stop",
+                Input::StartJob { .. } => "start",
+                _ => "change of priority",
+            };
+            let (id, state) = (job.to_string(), JobState::Finished.name());
+            let conflict = Refusal::Conflict { kind: "job", id, state, action };
+            Err(MillError::Refused(conflict).into())
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(Reply::Empty(done)),
+    }
 }
 
 fn job_id(id: &str) -> Result<JobId, ApiError> {
@@ -122,7 +151,8 @@ fn job_id(id: &str) -> Result<JobId, ApiError> {
 
 /// `POST /jobs/{job}/stop`
 pub async fn stop(door: &Door, call: &Call, id: &str, done: StatusCode) -> Result<Reply, ApiError> {
-    act(door, Input::StopJob { account: call.account, job: job_id(id)? }, done).await
+    let (account, job) = (call.account, job_id(id)?);
+    act(door, (account, job), Input::StopJob { account, job }, done).await
 }
 
 /// `POST /jobs/{job}/start`
@@ -132,7 +162,8 @@ pub async fn start(
     id: &str,
     done: StatusCode,
 ) -> Result<Reply, ApiError> {
-    act(door, Input::StartJob { account: call.account, job: job_id(id)? }, done).await
+    let (account, job) = (call.account, job_id(id)?);
+    act(door, (account, job), Input::StartJob { account, job }, done).await
 }
 
 /// `DELETE /jobs/{job}`
@@ -142,7 +173,8 @@ pub async fn delete(
     id: &str,
     done: StatusCode,
 ) -> Result<Reply, ApiError> {
-    act(door, Input::DeleteJob { account: call.account, job: job_id(id)? }, done).await
+    let (account, job) = (call.account, job_id(id)?);
+    act(door, (account, job), Input::DeleteJob { account, job }, done).await
 }
 
 /// `PUT /jobs/{job}`
@@ -152,12 +184,12 @@ pub async fn change_priority(
     id: &str,
     done: StatusCode,
 ) -> Result<Reply, ApiError> {
-    let (job, priority) = (job_id(id)?, parse_priority(&call.body)?);
-    act(door, Input::ChangePriority { account: call.account, job, priority }, done).await
+    let (account, job, priority) = (call.account, job_id(id)?, parse_priority(&call.body)?);
+    act(door, (account, job), Input::ChangePriority { account, job, priority }, done).await
 }
 
 /// `GET /jobs/{job}/tasks`
-pub fn list_tasks(
+pub async fn list_tasks(
     door: &Door,
     call: &Call,
     id: &str,
@@ -165,7 +197,7 @@ pub fn list_tasks(
 ) -> Result<Reply, ApiError> {
     let wish = ListQuery::tasks(query)?;
     let world = door.mill.published().world();
-    let job = find(&world, call.account, id)?;
+    let job = history::find(door, &world, call.account, id).await?;
     let start = wish.marker.key::<TaskName>()?.map_or(Bound::Unbounded, Bound::Excluded);
     let mut tasks = job.tasks.range((start, Bound::Unbounded)).filter(|(name, task)| {
         wish.state.is_none_or(|state| task.state == state)
@@ -178,9 +210,10 @@ pub fn list_tasks(
 }
 
 /// `GET /jobs/{job}/tasks/{task}`
-pub fn get_task(door: &Door, call: &Call, id: &str, name: &str) -> Result<Reply, ApiError> {
+pub async fn get_task(door: &Door, call: &Call, id: &str, name: &str) -> Result<Reply, ApiError> {
     let world = door.mill.published().world();
-    let (name, task) = find_task(find(&world, call.account, id)?, name)?;
+    let job = history::find(door, &world, call.account, id).await?;
+    let (name, task) = find_task(&job, name)?;
     Ok(Reply::ok(&task_body(&name, task)))
 }
 
@@ -202,9 +235,9 @@ pub fn why_path<'a>(method: &str, path: &'a str) -> Option<&'a str> {
 }
 
 /// See [`why_path`].
-pub fn why(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
+pub async fn why(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
     let world = door.mill.published().world();
-    let job = find(&world, call.account, id)?;
+    let job = history::find(door, &world, call.account, id).await?;
     let why = world.why(job.id).unwrap_or_default();
     Ok(Reply::ok(&serde_json::json!({ "Why": why })))
 }

@@ -50,7 +50,7 @@ pub async fn dispatch(door: &Door, mut call: Call) -> Result<Reply, ApiError> {
     }
     if let Some(job) = jobs::why_path(&call.method, path) {
         call.check("GetJob")?;
-        return jobs::why(door, &call, job);
+        return jobs::why(door, &call, job).await;
     }
     if let Some(job) = events::job_of(&call.method, path) {
         call.check("GetJob")?;
@@ -61,15 +61,15 @@ pub async fn dispatch(door: &Door, mut call: Call) -> Result<Reply, ApiError> {
     let done = StatusCode::from_u16(operation.success_status()).unwrap_or(StatusCode::OK);
     match &operation {
         Operation::CreateJob => jobs::create(door, &call, &query).await,
-        Operation::GetJob { job } => jobs::get(door, &call, job),
-        Operation::GetJobDescription { job } => jobs::description(door, &call, job),
-        Operation::ListJobs => jobs::list(door, &call, &query),
+        Operation::GetJob { job } => jobs::get(door, &call, job).await,
+        Operation::GetJobDescription { job } => jobs::description(door, &call, job).await,
+        Operation::ListJobs => jobs::list(door, &call, &query).await,
         Operation::StopJob { job } => jobs::stop(door, &call, job, done).await,
         Operation::StartJob { job } => jobs::start(door, &call, job, done).await,
         Operation::DeleteJob { job } => jobs::delete(door, &call, job, done).await,
         Operation::ChangeJobPriority { job } => jobs::change_priority(door, &call, job, done).await,
-        Operation::ListTasks { job } => jobs::list_tasks(door, &call, job, &query),
-        Operation::GetTask { job, task } => jobs::get_task(door, &call, job, task),
+        Operation::ListTasks { job } => jobs::list_tasks(door, &call, job, &query).await,
+        Operation::GetTask { job, task } => jobs::get_task(door, &call, job, task).await,
         Operation::ListInstances { job, task } => {
             instances::list(door, &call, job, task, &query).await
         }
@@ -110,7 +110,7 @@ pub async fn dispatch(door: &Door, mut call: Call) -> Result<Reply, ApiError> {
     }
 }
 
-fn not_found(kind: &str, id: &str) -> ApiError {
+pub(crate) fn not_found(kind: &str, id: &str) -> ApiError {
     let message = format!("{kind} {} is not found", gristmill_wire::error::quote(id));
     ApiError::new(Code::ResourceNotFound, message)
 }

@@ -28,7 +28,7 @@ pub fn open(dir: &Path) -> (Store, Recovered) {
 }
 
 pub fn batch<'a>(events: &'a [Event], effects: &'a [Effect]) -> Batch<'a> {
-    Batch { events, effects, at: Timestamp(1_000_000) }
+    Batch { events, effects, archived: &[], at: Timestamp(1_000_000) }
 }
 
 pub fn ended(run: u64, instance: u32) -> Event {
@@ -190,6 +190,7 @@ fn job_events() -> Vec<Event> {
         Event::JobEnded { job, state: JobState::Failed, message: "count/1 failed".into(), at },
         Event::JobEnded { job, state: JobState::Finished, message: String::new(), at },
         Event::JobDeleted { job },
+        Event::JobArchived { job, at },
         Event::JobPriorityChanged { job, priority: 500, at },
         Event::TaskEnded { job, task, state: JobState::Finished, at },
     ]

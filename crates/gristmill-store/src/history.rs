@@ -1,0 +1,129 @@
+//! Finished jobs that left the mill: one row each, looked up by account.
+//!
+//! A row is written in the transaction of the event that archives the job and removed in that of the event
+//! that deletes it, so a job is always in exactly one place. What is in the record is the
+//! writer's business.
+
+use crate::attempt::job_key;
+use gristmill_model::{AccountId, ClusterId, Event, JobId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+/// A job on its way into the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Its id.
+    pub job: JobId,
+    /// Its owner.
+    pub account: AccountId,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// The clusters its tasks name.
+    pub clusters: Vec<ClusterId>,
+    /// Everything else.
+    pub record: Vec<u8>,
+}
+
+/// Which jobs of the history are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryQuery {
+    /// Whose.
+    pub account: AccountId,
+    /// Only jobs after this one, in the order of the listing.
+    pub after: Option<JobId>,
+    /// The newest first.
+    pub reverse: bool,
+    /// Only jobs with a task on this cluster.
+    pub cluster: Option<ClusterId>,
+    /// How many at most.
+    pub jobs_max: usize,
+}
+
+pub(crate) fn insert(transaction: &Transaction<'_>, row: &HistoryRow) -> rusqlite::Result<()> {
+    let clusters: String = row.clusters.iter().map(|id| format!(" {id} ")).collect();
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO history (job, account, ended, clusters, record)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            job_key(row.job),
+            row.account.0.cast_signed(),
+            row.ended.0,
+            clusters,
+            row.record
+        ])
+        .map(drop)
+}
+
+/// Takes a deleted job out.
+pub(crate) fn forget(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<()> {
+    let Event::JobDeleted { job } = event else { return Ok(()) };
+    transaction
+        .prepare_cached("DELETE FROM history WHERE job = ?1")?
+        .execute([job_key(*job)])
+        .map(drop)
+}
+
+/// The record of a job of an account.
+pub(crate) fn one(
+    connection: &Connection,
+    account: AccountId,
+    job: JobId,
+) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT record FROM history WHERE job = ?1 AND account = ?2")?
+        .query_row(params![job_key(job), account.0.cast_signed()], |row| row.get(0))
+        .optional()
+}
+
+/// A page of records.
+pub(crate) fn page(
+    connection: &Connection,
+    query: &HistoryQuery,
+) -> rusqlite::Result<Vec<(JobId, Vec<u8>)>> {
+    let (compare, order) = if query.reverse { ("<", "DESC") } else { (">", "ASC") };
+    let start = if query.reverse { u128::MAX } else { 0 };
+    // The first page includes the ends of the range, which are no ids.
+    let after = query.after.map_or(start, |job| job.0).to_be_bytes();
+    let sql = format!(
+        "SELECT job, record FROM history
+         WHERE account = ?1 AND job {compare} ?2 AND (?3 IS NULL OR instr(clusters, ?3) > 0)
+         ORDER BY job {order} LIMIT ?4"
+    );
+    let cluster = query.cluster.map(|id| format!(" {id} "));
+    let most = i64::try_from(query.jobs_max).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(&sql)?
+        .query_map(params![query.account.0.cast_signed(), after, cluster, most], |row| {
+            Ok((JobId(u128::from_be_bytes(row.get(0)?)), row.get(1)?))
+        })?
+        .collect()
+}
+
+/// Removes up to `rows_max` jobs that ended before `before`, or that are more than `jobs_max`, oldest first;
+/// their attempts go with those of deleted jobs. Returns how many went.
+pub(crate) fn expire(
+    transaction: &Transaction<'_>,
+    before: Timestamp,
+    jobs_max: u64,
+    rows_max: usize,
+) -> rusqlite::Result<usize> {
+    let count: i64 = transaction.query_row("SELECT count(*) FROM history", [], |row| row.get(0))?;
+    let surplus = count.saturating_sub(i64::try_from(jobs_max).unwrap_or(i64::MAX)).max(0);
+    let old: Vec<([u8; 16], i64)> = transaction
+        .prepare_cached("SELECT job, ended FROM history ORDER BY ended LIMIT ?1")?
+        .query_map([rows_max as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut gone = 0;
+    for (job, ended) in old {
+        if ended >= before.0 && gone as i64 >= surplus {
+            break;
+        }
+        transaction.prepare_cached("DELETE FROM history WHERE job = ?1")?.execute([job])?;
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO deleted_job (job) VALUES (?1)")?
+            .execute([job])?;
+        gone += 1;
+    }
+    Ok(gone)
+}
