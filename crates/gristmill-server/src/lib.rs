@@ -40,6 +40,8 @@ mod task_numbers;
 
 pub use config::{LocalConfig, PatienceConfig, RegionConfig, ShellConfig};
 pub use doorkeeper::{Admission, Doorkeeper, Unwelcome};
+pub use gristmill_store::{StoreError, backup};
 pub use messaging::MessageService;
 pub use mill::Clock;
+pub use recovery::check_books;
 pub use region::{Region, RegionError, RegionSecrets};

@@ -58,3 +58,17 @@ pub fn recover(dir: &Path, options: Options) -> Result<Recovery, RecoveryError> 
     info!(entities = checkpointed, events = events.len(), effects = outbox.len(), "recovered");
     Ok(Recovery { store, world, dirty, outbox })
 }
+
+/// Brings a world back from the books below `dir` and looks whether everything adds up: what is
+/// wrong, nothing if nothing is. The region must not be running.
+pub fn check_books(dir: &Path) -> Result<Vec<String>, RecoveryError> {
+    let recovery = recover(dir, Options::default())?;
+    // Options are not part of the books, so what they bound is not looked at.
+    let restored: Vec<Entity> =
+        recovery.world.entity_keys().filter_map(|key| recovery.world.entity(&key)).collect();
+    match World::restore(Options::default(), restored) {
+        Ok(_) => Ok(Vec::new()),
+        Err(RestoreError::Unsound(wrong)) => Ok(wrong),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -12,6 +12,9 @@ use std::{
     process,
 };
 
+/// The file with the books.
+pub(crate) const DATABASE: &str = "gristmill.db";
+
 /// A data directory that belongs to this process until the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -41,7 +44,7 @@ impl Home {
     /// The database file; made when it is missing, readable by its owner only. SQLite gives its
     /// side files the same mode.
     pub fn database(&self) -> Result<PathBuf, StoreError> {
-        let path = self.path.join("gristmill.db");
+        let path = self.path.join(DATABASE);
         open_private(&path).map_err(|source| prepare(&path, source))?;
         Ok(path)
     }

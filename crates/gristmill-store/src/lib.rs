@@ -27,6 +27,7 @@
 //! Start at [`Store::open`] and [`Store::commit`].
 
 mod attempt;
+pub mod backup;
 mod batch;
 mod bytes;
 mod error;

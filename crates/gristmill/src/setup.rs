@@ -46,8 +46,8 @@ pub struct RootKey {
     pub access_key_secret: String,
 }
 
-const ROOT_KEY_FILE: &str = "root-key.json";
-const SECRET_FILE: &str = "region-secret";
+pub const ROOT_KEY_FILE: &str = "root-key.json";
+pub const SECRET_FILE: &str = "region-secret";
 
 /// Makes the data directory, readable by its owner only.
 pub fn data_dir(dir: &Path) -> anyhow::Result<PathBuf> {

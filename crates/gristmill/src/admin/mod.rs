@@ -7,6 +7,7 @@
 
 mod account;
 mod app;
+mod books;
 mod credentials;
 mod key;
 mod notifications;
@@ -73,11 +74,25 @@ enum Noun {
     Notifications(notifications::Notifications),
     /// Open a shell on a machine of a fixed cluster, or run a command there
     Shell(shell::Shell),
+    /// Copy books and keys of a region, running or not, into a new directory
+    Backup(books::Backup),
+    /// Put a copy into an empty data directory
+    Restore(books::Restore),
+    /// Look whether the books of a stopped region, or a copy, are whole and add up
+    Check(books::Check),
 }
 
 impl Admin {
     /// Carries the command out.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        match &self.noun {
+            Noun::Backup(backup) => return backup.run(&self.data_dir).map(|()| ExitCode::SUCCESS),
+            Noun::Restore(restore) => {
+                return restore.run(&self.data_dir).map(|()| ExitCode::SUCCESS);
+            }
+            Noun::Check(check) => return check.run(&self.data_dir).map(|()| ExitCode::SUCCESS),
+            _ => {}
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -95,6 +110,9 @@ impl Admin {
                 Noun::Credentials(credentials) => credentials.run(&door).await,
                 Noun::Notifications(notifications) => notifications.run(&door).await,
                 Noun::Shell(_) => unreachable!("it was run above"),
+                Noun::Backup(_) | Noun::Restore(_) | Noun::Check(_) => {
+                    unreachable!("it was run above")
+                }
             }
         })?;
         Ok(ExitCode::SUCCESS)

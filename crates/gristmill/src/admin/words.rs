@@ -57,6 +57,17 @@ const TEXTS: &[(&str, &str)] = &[
     ("Let a disabled access key be used again", "重新启用访问密钥"),
     ("Delete an access key", "删除访问密钥"),
     ("Make a temporary access key", "签发临时访问密钥"),
+    (
+        "Copy books and keys of a region, running or not, into a new directory",
+        "把区域（运行中或已停止）的账本和密钥复制到新目录",
+    ),
+    ("The new directory", "新目录"),
+    ("Put a copy into an empty data directory", "把备份恢复到空的数据目录"),
+    ("The directory with the copy", "备份所在目录"),
+    (
+        "Look whether the books of a stopped region, or a copy, are whole and add up",
+        "检查已停止的区域或备份的账本是否完整、一致",
+    ),
     ("Number or name of the account it speaks for", "临时密钥所代表的账号（编号或名称）"),
     (
         "List jobs and clusters whose notifications cannot be delivered now",
