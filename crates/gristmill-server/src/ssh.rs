@@ -171,9 +171,11 @@ impl SshDoor {
         let world = self.mill.published().world();
         let machine = world.worker(id);
         let cluster = machine.and_then(|machine| world.any_cluster(machine.cluster));
-        machine
-            .zip(cluster)
-            .is_some_and(|(machine, cluster)| is_open(&cluster.purpose, machine).is_ok())
+        machine.zip(cluster).is_some_and(|(machine, cluster)| {
+            // A disabled account is refused here as everywhere.
+            self.keys.check_account(cluster.account).is_ok()
+                && is_open(&cluster.purpose, machine).is_ok()
+        })
     }
 
     fn open(&self, machine: WorkerId) -> Result<ShellSession, String> {
