@@ -46,6 +46,7 @@ pub async fn run(place: &Place) -> Result<(), String> {
         return Ok(());
     }
     let started = Instant::now();
+    place.machine.neighbours.look();
     let task = as_task(place);
     let runs = RunDirectories::new(place.machine.top.join("set-up"), place.owner, |_| {});
     let directory = runs.make(0, None).map_err(|error| format!("no directory: {error:#}"))?;

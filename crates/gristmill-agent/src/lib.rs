@@ -20,6 +20,7 @@ mod inputs;
 mod line;
 mod logs;
 mod machine;
+mod network;
 mod oss;
 mod package;
 mod place;
@@ -60,8 +61,11 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("{} is not an agent's configuration", config_file.display()))?;
     let identity = Identity { uid: config.sandbox_uid, gid: config.sandbox_uid };
     let directory = config.directory.join("node");
+    // Sandboxes are made by a process that is forked now: they are born into this network.
+    let network = network::enter(&config);
     let (node, machine) = Node::enter(NodeOptions { directory, identity })
         .context("could not prepare this machine for sandboxes")?;
+    let network = network.and_then(network::leave);
     for note in &machine.notes {
         info!(note, "this machine");
     }
@@ -77,7 +81,11 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
     let place = work::Place::new(config, node, &machine, made, mounter.to_owned())
         .context("could not listen to the sandboxes")?;
     runtime.block_on(async {
-        match bootstrap::run(&place).await {
+        let set_up = match network {
+            Ok(()) => bootstrap::run(&place).await,
+            Err(reason) => Err(reason),
+        };
+        match set_up {
             Ok(()) => line::keep(Arc::new(place), notes).await,
             Err(failure) => line::complain(&place, &failure).await,
         }

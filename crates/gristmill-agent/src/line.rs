@@ -24,6 +24,8 @@ use tracing::{debug, info, warn};
 /// First and longest pause between two calls.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How often the neighbours' names are looked at while nothing starts.
+const NEIGHBOURS_EVERY: Duration = Duration::from_secs(2);
 /// Beat until the server says another one.
 const BEAT_DEFAULT: Duration = Duration::from_secs(5);
 /// Runs beyond those that execute which may wait here for their turn, for each slot.
@@ -50,6 +52,7 @@ pub async fn keep(place: Arc<Place>, notices: Vec<String>) {
         end = call_for_ever(&place, notices) => end,
         () = asked_to_stop() => End::Signalled,
         () = place.broken.notified() => End::Broken,
+        () = watch_neighbours(&place) => unreachable!("it never ends"),
     };
     info!(?end, "agent ends");
     place.runs.cancel_all();
@@ -60,6 +63,14 @@ pub async fn keep(place: Arc<Place>, notices: Vec<String>) {
             () = place.runs.news.notified() => {}
             () = tokio::time::sleep(PAUSE_FIRST) => {}
         }
+    }
+}
+
+/// Shows programs that run for long who came and went.
+async fn watch_neighbours(place: &Place) {
+    loop {
+        tokio::time::sleep(NEIGHBOURS_EVERY).await;
+        place.machine.neighbours.look();
     }
 }
 

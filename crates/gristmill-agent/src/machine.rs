@@ -4,6 +4,7 @@
 //! What cannot be made here as it was asked for is made plainer and said in a note: a disk without
 //! a bound of its own is better than no machine.
 
+use crate::network::Neighbours;
 use gristmill_runtime::{Disk, Identity, MemoryScratch, MountKind, SandboxMount, SharedFiles};
 use gristmill_wire::agent::{AgentConfig, MachineConfig};
 use std::{
@@ -27,6 +28,8 @@ pub struct Machine {
     pub mounts: Vec<SandboxMount>,
     /// What the bootstrap command wrote, once it ended well: below every sandbox's layers.
     base: OnceLock<PathBuf>,
+    /// The names programs find.
+    pub neighbours: Neighbours,
     /// What is not as it was asked for.
     pub notes: Vec<String>,
     directory: PathBuf,
@@ -51,6 +54,7 @@ impl Machine {
             top: config.directory.clone(),
             mounts: Vec::new(),
             base: OnceLock::new(),
+            neighbours: Neighbours::new(&wanted.hosts, files),
             notes: Vec::new(),
             directory: config.directory.clone(),
             _disks: Vec::new(),

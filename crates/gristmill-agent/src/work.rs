@@ -200,6 +200,7 @@ impl Place {
             cause: Cause::Command,
             message: format!("the command line cannot be split: {error}"),
         })?;
+        self.machine.neighbours.look();
         let lineage = lineage(&task);
         let made = self.directories.make(run.run, lineage.as_deref());
         let mut directory = made.map_err(|error| {

@@ -1,7 +1,7 @@
 //! What an agent is told about a task: the job's specification, the cluster's environment, and
 //! a key for the object store that opens nothing else.
 
-use crate::{keys::KeyRing, task_keys::TaskKey};
+use crate::{keys::KeyRing, seats::Wish, task_keys::TaskKey};
 use gristmill_core::{Cluster, World};
 use gristmill_model::{
     AccountId, AppCall, ClusterSpec, Generation, JobId, OssPath, Seconds, TaskName, TaskSpec,
@@ -30,6 +30,9 @@ pub struct Briefing {
     pub oss_host: String,
     /// When a program that stays has waited for too long.
     pub daemon_idle_max: Seconds,
+    /// The object store's port where clusters have networks of their own: their programs reach it
+    /// at their network's gateway.
+    pub oss_port_apart: Option<u16>,
 }
 
 impl Briefing {
@@ -126,6 +129,13 @@ impl Briefing {
         pairs.chain(self.machine_environment(worker, cluster)).collect()
     }
 
+    fn oss_host_of(&self, cluster: &Cluster) -> String {
+        match self.oss_port_apart {
+            Some(port) => format!("{}:{port}", Wish::of(cluster).block.gateway()),
+            None => self.oss_host.clone(),
+        }
+    }
+
     /// The part of it that is the same for every program of a machine, its bootstrap included,
     /// and the cluster's own variables.
     pub fn machine_environment(
@@ -134,7 +144,7 @@ impl Briefing {
         cluster: &Cluster,
     ) -> BTreeMap<String, String> {
         let pairs = [
-            ("BATCH_COMPUTE_OSS_HOST", self.oss_host.clone()),
+            ("BATCH_COMPUTE_OSS_HOST", self.oss_host_of(cluster)),
             ("BATCH_COMPUTE_REGION", self.region.clone()),
             ("BATCH_COMPUTE_WORKER_ID", worker.to_string()),
             ("BATCH_COMPUTE_CLUSTER_ID", cluster.id.to_string()),

@@ -183,6 +183,8 @@ pub struct LocalConfig {
     pub agent: Option<PathBuf>,
     /// First host user of sandboxes when the server is root; each machine takes one.
     pub sandbox_uid_first: u32,
+    /// Whether clusters have networks of their own when the server is root. Since 0.2.0.
+    pub networks: bool,
     /// Whether a program's memory and processors are limited to what its machine's type says.
     pub limit_usage: bool,
 }
@@ -194,6 +196,7 @@ impl Default for LocalConfig {
             slots: 1,
             agent: None,
             sandbox_uid_first: 1_870_000_000,
+            networks: true,
             limit_usage: true,
         }
     }

@@ -4,11 +4,17 @@
 //! then struck from the outbox. What the provider says, of an effect or when it is looked at, is
 //! one more input for the mill. Nothing is decided here.
 
-use crate::{front::stopped, keys::KeyRing, launch::Launch, machine, mill::Mill};
+use crate::{
+    front::stopped,
+    keys::KeyRing,
+    launch::Launch,
+    machine,
+    mill::Mill,
+    seats::{SeatError, Seats},
+};
 use gristmill_model::{Effect, Generation, Input, WorkerId, event::EnsureWorker, input::Seen};
 use gristmill_provider::{AgentLaunch, Presence, Provider, ProviderError, Retry};
 use gristmill_store::EffectId;
-use gristmill_wire::agent::MachineConfig;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -35,6 +41,7 @@ pub struct Hands {
     provider: Arc<dyn Provider>,
     launch: Arc<Launch>,
     keys: Arc<KeyRing>,
+    seats: Arc<Seats>,
     at_once: Arc<Semaphore>,
     /// The generation of each worker that the provider was asked for and took on.
     asked: Arc<Mutex<BTreeMap<WorkerId, Generation>>>,
@@ -47,9 +54,10 @@ impl Hands {
         provider: Arc<dyn Provider>,
         launch: Launch,
         keys: Arc<KeyRing>,
+        seats: Arc<Seats>,
     ) -> Self {
         let (at_once, asked) = (Arc::new(Semaphore::new(AT_ONCE_MAX)), Arc::default());
-        Self { mill, provider, launch: Arc::new(launch), keys, at_once, asked }
+        Self { mill, provider, launch: Arc::new(launch), keys, seats, at_once, asked }
     }
 
     /// Carries out what comes, in order for each worker, until the sender is gone. `standing` is
@@ -114,15 +122,22 @@ impl Hands {
         let EnsureWorker { worker, generation, .. } = request;
         let span = info_span!("ensure_worker", %worker, %generation);
         async {
-            let Some(machine) = self.machine(request) else {
+            if !self.is_wanted(*worker, *generation) {
                 return debug!("not wanted any more");
-            };
+            }
             if let Some(reason) = self.launch.impossible(request) {
                 warn!(reason, "cannot be made");
                 return self.tell(*worker, *generation, Seen::Refused { reason }).await;
             }
-            let token = self.keys.worker_token(*worker, *generation);
-            let launch: AgentLaunch = self.launch.agent(request, token, machine);
+            let launch = match self.launch_of(request).await {
+                Ok(Some(launch)) => launch,
+                Ok(None) => return debug!("not wanted any more"),
+                Err(error) => {
+                    let reason = error.to_string();
+                    warn!(reason, "no place for the machine");
+                    return self.tell(*worker, *generation, Seen::NoRoom { reason }).await;
+                }
+            };
             let seen = match self.provider.ensure(request, &launch).await {
                 Ok(()) => {
                     info!("asked");
@@ -152,19 +167,43 @@ impl Hands {
             info!("removed");
             self.asked().remove(&worker);
             self.tell(worker, generation, Seen::Gone).await;
+            self.free_seats().await;
         }
         .instrument(span)
         .await;
     }
 
-    /// What the worker is made of; `None` when the world does not want it in this generation.
-    fn machine(&self, request: &EnsureWorker) -> Option<MachineConfig> {
+    /// Whether the world still wants this worker in this generation.
+    fn is_wanted(&self, worker: WorkerId, generation: Generation) -> bool {
         let world = self.mill.published().world();
-        world.worker(request.worker).filter(|known| known.generation == request.generation)?;
-        let Launch { briefing, config, .. } = self.launch.as_ref();
-        let cluster = world.any_cluster(request.cluster)?;
-        let bootstrap_max = config.patience.bootstrap_max.0;
-        Some(machine::describe(request, cluster, briefing, &self.keys, bootstrap_max))
+        world.worker(worker).is_some_and(|known| known.generation == generation)
+    }
+
+    /// What the worker's agent is started with; `None` when its cluster is gone.
+    async fn launch_of(&self, request: &EnsureWorker) -> Result<Option<AgentLaunch>, SeatError> {
+        let (hands, request) = (self.clone(), request.clone());
+        let work = move || {
+            let EnsureWorker { worker, generation, .. } = request;
+            let world = hands.mill.published().world();
+            let Some(cluster) = world.any_cluster(request.cluster) else { return Ok(None) };
+            let seat = hands.seats.take(&request, cluster)?;
+            let Launch { briefing, config, .. } = hands.launch.as_ref();
+            let bootstrap_max = config.patience.bootstrap_max.0;
+            let keys = hands.keys.as_ref();
+            let machine =
+                machine::describe(&request, cluster, briefing, keys, &seat, bootstrap_max);
+            let token = keys.worker_token(worker, generation);
+            Ok(Some(hands.launch.agent(&request, token, seat.address, machine)))
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+    }
+
+    /// Frees the places of machines that are gone for good.
+    async fn free_seats(&self) {
+        let (seats, world) = (self.seats.clone(), self.mill.published().world());
+        // It is cut short only when the region stops, and then done at the next start.
+        let _ = tokio::task::spawn_blocking(move || seats.free(&world)).await;
     }
 
     async fn tell(&self, worker: WorkerId, generation: Generation, seen: Seen) {

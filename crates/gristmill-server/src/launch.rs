@@ -4,7 +4,7 @@ use crate::{briefing::Briefing, catalogue::Catalogue, config::RegionConfig};
 use gristmill_model::event::EnsureWorker;
 use gristmill_provider::AgentLaunch;
 use gristmill_wire::agent::{AgentConfig, MachineConfig};
-use std::path::PathBuf;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 /// Makes agents' configurations.
 pub struct Launch {
@@ -43,6 +43,7 @@ impl Launch {
         &self,
         request: &EnsureWorker,
         token: String,
+        address: Ipv4Addr,
         machine: MachineConfig,
     ) -> AgentLaunch {
         let EnsureWorker { worker, generation, host_name, instance_type, .. } = request;
@@ -61,7 +62,7 @@ impl Launch {
             server: self.server.clone(),
             directory: self.config.data_dir.join("workers").join(worker.to_string()),
             host_name: host_name.clone(),
-            address: "127.0.0.1".to_owned(),
+            address: address.to_string(),
             masked: self.masked.clone(),
             slots: self.config.local.slots,
             sandbox_uid: if self.privileged {

@@ -30,6 +30,7 @@ mod published;
 mod recovery;
 mod region;
 mod registrar;
+mod seats;
 mod sessions;
 mod shell;
 mod ssh;

@@ -4,6 +4,7 @@
 use crate::{
     briefing::{Briefing, cluster_entries},
     keys::KeyRing,
+    seats::Seat,
 };
 use gristmill_core::Cluster;
 use gristmill_model::event::EnsureWorker;
@@ -20,6 +21,7 @@ pub fn describe(
     cluster: &Cluster,
     briefing: &Briefing,
     keys: &KeyRing,
+    seat: &Seat,
     bootstrap_seconds_max: u32,
 ) -> MachineConfig {
     let EnsureWorker { worker, generation, .. } = *request;
@@ -41,12 +43,17 @@ pub fn describe(
         oss_endpoint: briefing.oss_endpoint.clone(),
         access_key_id,
         access_key_secret,
-        files: BTreeMap::from([(METADATA_FILE.to_owned(), metadata(request, cluster, briefing))]),
+        files: BTreeMap::from([(
+            METADATA_FILE.to_owned(),
+            metadata(request, cluster, briefing, seat),
+        )]),
         system_disk_bytes: spec.configs.system_disk.as_ref().map_or(0, |disk| gib(disk.size_gb)),
         data_disk: spec.configs.data_disk.as_ref().map(|data| DataDiskConfig {
             bytes: gib(data.disk.size_gb),
             mount_point: data.mount_point.clone(),
         }),
+        network: seat.network.clone(),
+        hosts: seat.hosts.clone(),
     }
 }
 
@@ -56,7 +63,7 @@ fn gib(count: u32) -> u64 {
 
 /// `UserData` is "shown to machines as metadata" (`reference/api.md` 9.1); the rest saves scripts
 /// from asking the API who they are.
-fn metadata(request: &EnsureWorker, cluster: &Cluster, briefing: &Briefing) -> String {
+fn metadata(request: &EnsureWorker, cluster: &Cluster, briefing: &Briefing, seat: &Seat) -> String {
     let about = json!({
         "Region": briefing.region,
         "ClusterId": cluster.id.to_string(),
@@ -64,6 +71,7 @@ fn metadata(request: &EnsureWorker, cluster: &Cluster, briefing: &Briefing) -> S
         "GroupName": request.group.to_string(),
         "InstanceId": request.worker.to_string(),
         "HostName": request.host_name,
+        "IpAddress": seat.address.to_string(),
         "UserData": cluster.spec.user_data,
     });
     format!("{about:#}\n")

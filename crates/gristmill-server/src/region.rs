@@ -24,6 +24,7 @@ use crate::{
     pages, patience,
     recovery::{Recovery, RecoveryError, recover},
     registrar::Registrar,
+    seats::Seats,
     sessions::Sessions,
     shell::Shells,
     ssh::SshDoor,
@@ -33,6 +34,7 @@ use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
 use gristmill_messages::Messages;
 use gristmill_model::{AccountId, Effect, Seconds, Timestamp, spec::Limits};
+use gristmill_networks::LeaseError;
 use gristmill_objects::LocalStore;
 use gristmill_provider::{LocalProvider, Provider, ProviderError};
 use gristmill_store::{
@@ -82,6 +84,9 @@ pub enum RegionError {
     /// The provider of machines.
     #[error("could not prepare this host for machines")]
     Provider(#[from] ProviderError),
+    /// The addresses of machines.
+    #[error("could not read who has which address")]
+    Seats(#[from] LeaseError),
     /// A port.
     #[error("could not listen on {address} for {what}")]
     Listen {
@@ -120,6 +125,7 @@ pub enum RegionError {
 pub struct Region {
     mill: Mill,
     provider: Arc<dyn Provider>,
+    seats: Arc<Seats>,
     /// Ends what asks for machines.
     halt: watch::Sender<bool>,
     /// Ends the listeners.
@@ -167,7 +173,9 @@ impl Region {
         let mint = IdMint::new(id_seed);
         let recovered = (recovered, config.history.clone());
         let mill = Mill::start(recovered, mint, clock.clone(), to_hands, to_notifier);
-        let briefing = briefing(&config, oss_address);
+        let privileged = nix::unistd::geteuid().is_root();
+        let seats = seats(&config, &listeners, privileged)?;
+        let briefing = briefing(&config, oss_address, &seats);
         let beat = config.patience.worker_beat.into();
         let (streams, told) = (Streams::new(objects.clone()), briefing.clone());
         let sessions = Sessions::new(mill.clone(), keys.clone(), told, streams, beat);
@@ -179,10 +187,10 @@ impl Region {
             config: config.clone(),
             catalogue: catalogue.clone(),
             processors: processors(),
-            privileged: nix::unistd::geteuid().is_root(),
+            privileged,
             briefing,
         };
-        let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone());
+        let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone(), seats.clone());
         let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone(), clock.clone());
         let (halt, halting) = watch::channel(false);
         let door = Arc::new(Door {
@@ -204,12 +212,6 @@ impl Region {
         });
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(hands.clone().work(standing, effects, halting.clone()));
-        tasks.spawn(hands.observe(
-            config.patience.observe_every.into(),
-            sessions.hang_ups(),
-            halting.clone(),
-        ));
         tasks.spawn(patience::watch_workers(
             mill.clone(),
             sessions.clone(),
@@ -228,15 +230,20 @@ impl Region {
         let ssh =
             SshDoor { mill: mill.clone(), keys: door.keys.clone(), shells: door.shells.clone() };
         let services = ByHost {
-            batchcompute: router(door, sessions),
+            batchcompute: router(door, sessions.clone()),
             oss: oss(doorkeeper.clone()),
             mns: mns(doorkeeper, messaging.service()),
         };
         listeners.serve(&mut tasks, &services, ssh, &stopping);
+        seats.serve(services, stopping);
+        seats.recover(&mill.published().world());
+        let every = config.patience.observe_every.into();
+        tasks.spawn(hands.clone().work(standing, effects, halting.clone()));
+        tasks.spawn(hands.observe(every, sessions.hang_ups(), halting));
         info!(region = config.region, %api, oss = %oss_address, mns = %mns_address, data = %config.data_dir.display(), "region is up");
         let messages = messaging.messages;
         let (oss, mns) = (oss_address, mns_address);
-        Ok(Self { mill, provider, halt, stop, messages, tasks, api, oss, mns })
+        Ok(Self { mill, provider, seats, halt, stop, messages, tasks, api, oss, mns })
     }
 
     /// Ends the workers, while they can still bring their logs home; then answers what is in
@@ -251,18 +258,20 @@ impl Region {
             warn!("some requests did not end in time");
         }
         self.tasks.shutdown().await;
+        self.seats.close();
         self.mill.stop().await;
         info!("region is down");
     }
 }
 
 /// What machines are told of the region.
-fn briefing(config: &RegionConfig, oss_address: SocketAddr) -> Briefing {
+fn briefing(config: &RegionConfig, oss_address: SocketAddr, seats: &Seats) -> Briefing {
     Briefing {
         region: config.region.clone(),
         oss_endpoint: format!("http://{oss_address}"),
         oss_host: oss_address.to_string(),
         daemon_idle_max: config.daemons.idle_max,
+        oss_port_apart: seats.are_apart().then(|| oss_address.port()),
     }
 }
 
@@ -287,6 +296,17 @@ fn standing(recovered: &mut Recovery) -> Vec<(Option<EffectId>, Effect)> {
     let outbox = outbox.into_iter().map(|(id, effect)| (Some(id), effect));
     let world = recovered.world.standing_effects().into_iter().map(|effect| (None, effect));
     outbox.chain(world).collect()
+}
+
+/// The places of machines; their networks have doors on the ports of the host's.
+fn seats(
+    config: &RegionConfig,
+    listeners: &Listeners,
+    privileged: bool,
+) -> Result<Arc<Seats>, RegionError> {
+    let doors = [listeners.api_address(), listeners.oss_address(), listeners.mns_address()];
+    let ports = doors.map(|address| address.port());
+    Ok(Arc::new(Seats::open(&config.data_dir, &config.local, privileged, ports)?))
 }
 
 fn catalogue(config: &RegionConfig) -> Result<Catalogue, RegionError> {

@@ -16,7 +16,7 @@ pub mod shell;
 
 pub use batches::FinishedLast;
 pub use convert::BadReport;
-pub use machine::{DataDiskConfig, MachineConfig, MachineMount};
+pub use machine::{DataDiskConfig, MachineConfig, MachineMount, NetworkConfig};
 
 use prost::{Enumeration, Message, Oneof, bytes::Bytes};
 use serde::{Deserialize, Serialize};

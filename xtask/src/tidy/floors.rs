@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("gristmill-messages", 1),
     ("gristmill-provider", 1),
     ("gristmill-runtime", 1),
+    ("gristmill-networks", 1),
     ("gristmill-mounts", 2),
     ("gristmill-server", 3),
     ("gristmill-gateway", 3),

@@ -5,7 +5,7 @@
 
 use super::Mapping;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// What is made before the machine takes work.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,24 @@ pub struct MachineConfig {
     pub system_disk_bytes: u64,
     /// Its data disk, if it has one.
     pub data_disk: Option<DataDiskConfig>,
+    /// How it joins its network; absent: it shares the host's.
+    pub network: Option<NetworkConfig>,
+    /// A file of the host with the names of its neighbours, in the form of `/etc/hosts`; empty for
+    /// none. It changes while the machine lives.
+    pub hosts: PathBuf,
+}
+
+/// How a machine joins its network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    /// The file that the network's namespace hangs on.
+    pub file: PathBuf,
+    /// What the network's end of the machine's wire is called.
+    pub link: String,
+    /// How many bits the addresses of the network have in common.
+    pub bits: u8,
+    /// The network's own address, with the region's doors.
+    pub gateway: String,
 }
 
 /// A data disk: empty at first, shared by the machine's programs, gone with the machine.

@@ -15,6 +15,7 @@ use crate::{
     },
     error::{ApiError, quote},
 };
+use gristmill_model::CidrBlock;
 use gristmill_model::spec::{Configs, DataDisk, Disk, MountEntry, Mounts};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -192,7 +193,6 @@ const VPC: [&str; 8] = [
 ];
 
 /// `Networks` with the members that say something: `{"Classic":{…}}` and `VPC` if it is not empty.
-/// There are no real networks here: they are stored and echoed (13.3).
 fn networks(body: &Map<String, Value>) -> Result<Option<Value>, ApiError> {
     let texts =
         |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
@@ -236,18 +236,11 @@ fn part(
     Ok(kept)
 }
 
-/// `a.b.c.d/n`.
+/// Inside the ranges of the guide.
 fn check_cidr(block: &str) -> Result<(), ApiError> {
-    let good = block.split_once('/').is_some_and(|(address, bits)| {
-        let digits = !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit());
-        address.parse::<std::net::Ipv4Addr>().is_ok()
-            && digits
-            && bits.parse::<u8>().is_ok_and(|bits| bits <= 32)
-    });
-    if good {
-        return Ok(());
-    }
-    Err(ApiError::invalid("CidrBlock", format_args!("{} must be a.b.c.d/n", quote(block))))
+    let checked = block.parse::<CidrBlock>();
+    let wrong = |why| ApiError::invalid("CidrBlock", format_args!("{} {why}", quote(block)));
+    checked.map(drop).map_err(wrong)
 }
 
 /// `Mounts`, unless everything in it is the default.

@@ -1,0 +1,119 @@
+//! Network namespaces that hang on a file, and work inside them.
+//!
+//! A thread belongs to a namespace, so what has to happen inside one happens on a thread of its
+//! own, which ends with it; programs it starts are inside as well.
+
+use crate::NetworkError;
+use nix::sched::{CloneFlags, setns, unshare};
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+};
+
+/// A namespace, there or not.
+pub(crate) struct Namespace {
+    file: PathBuf,
+}
+
+/// nsfs, as `statfs` calls it.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+/// Where programs of an administrator are, whatever the caller's `PATH`.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(crate) fn error(
+    what: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> NetworkError + use<> {
+    let path = path.to_owned();
+    move |source| NetworkError::Namespace { what, path, source }
+}
+
+impl Namespace {
+    pub(crate) fn at(file: PathBuf) -> Self {
+        Self { file }
+    }
+
+    /// Whether a namespace hangs on the file, and not just a file is there.
+    pub(crate) fn is_there(&self) -> bool {
+        rustix::fs::statfs(&self.file).is_ok_and(|about| i64::from(about.f_type) == NSFS_MAGIC)
+    }
+
+    /// Makes it.
+    pub(crate) fn make(&self) -> Result<(), NetworkError> {
+        let make = || {
+            File::create(&self.file)?;
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Ok(mount_bind("/proc/thread-self/ns/net", &self.file)?)
+        };
+        on_a_thread(make).map_err(error("make", &self.file))
+    }
+
+    /// Does something inside.
+    pub(crate) fn inside<T: Send>(
+        &self,
+        work: impl FnOnce() -> T + Send,
+    ) -> Result<T, NetworkError> {
+        let enter = || {
+            setns(File::open(&self.file)?, CloneFlags::CLONE_NEWNET)?;
+            Ok(work())
+        };
+        on_a_thread(enter).map_err(error("enter", &self.file))
+    }
+
+    /// Carries out commands of `ip`, one a line.
+    pub(crate) fn ip(&self, commands: &str) -> Result<(), NetworkError> {
+        self.inside(|| ip(commands))?
+    }
+
+    /// Lets it pass packets on between blocks of one bridge. Nothing else is connected to it.
+    pub(crate) fn forward(&self) -> Result<(), NetworkError> {
+        let wrote = self.inside(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))?;
+        wrote.map_err(error("set up", &self.file))
+    }
+
+    /// Takes it off its file, and the file away.
+    pub(crate) fn remove(&self) {
+        let _ = unmount(&self.file, UnmountFlags::DETACH); // perhaps nothing hangs there
+        if let Err(error) = fs::remove_file(&self.file)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, file = %self.file.display(), "a network's file stays");
+        }
+    }
+}
+
+/// Runs `work` on a thread that ends afterwards, whatever became of its namespaces.
+fn on_a_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("network".into()).spawn_scoped(scope, work)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Carries out commands of `ip`, one a line, in the caller's namespace.
+pub(crate) fn ip(commands: &str) -> Result<(), NetworkError> {
+    let mut child = Command::new("ip")
+        .args(["-batch", "-"])
+        .env_clear()
+        .env("PATH", PATH)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(NetworkError::Start)?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that ended early says why on its standard error.
+        let _ = input.write_all(commands.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(NetworkError::Start)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().find(|line| !line.is_empty()).unwrap_or_default().to_owned();
+    Err(NetworkError::Ended { status: output.status, said })
+}

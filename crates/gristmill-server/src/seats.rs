@@ -1,0 +1,271 @@
+//! Where machines sit: their network, their address, the names of their neighbours.
+//!
+//! A cluster has a network of its own, or shares that of the VPC it names with the other clusters
+//! of its account that name it. Networks are made when their first machine is asked for and let
+//! go when the last one is gone; the region's services open their doors in each.
+
+use crate::{
+    config::LocalConfig,
+    front::{self, ByHost},
+};
+use gristmill_core::{Cluster, World};
+use gristmill_model::{CidrBlock, event::EnsureWorker};
+use gristmill_networks::{LeaseError, Leases, NetworkError, Networks, Occupant};
+use gristmill_wire::agent::NetworkConfig;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+use tokio::{sync::watch, task::AbortHandle};
+use tracing::{info, warn};
+
+/// A machine's place.
+pub struct Seat {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// How it joins its network; `None`: it shares the host's.
+    pub network: Option<NetworkConfig>,
+    /// The file with its neighbours' names.
+    pub hosts: PathBuf,
+}
+
+/// Why a machine has no place.
+#[derive(Debug, thiserror::Error)]
+pub enum SeatError {
+    /// No address.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// No network.
+    #[error("no network for the cluster: {0}")]
+    Network(#[from] NetworkError),
+}
+
+/// All places of a region.
+pub struct Seats {
+    leases: Leases,
+    networks: Option<Networks>,
+    doors: Doors,
+    /// Of the API, the object store and the message service.
+    ports: [u16; 3],
+}
+
+/// The region's doors in networks.
+#[derive(Default)]
+struct Doors {
+    services: OnceLock<(ByHost, watch::Receiver<bool>)>,
+    open: Mutex<BTreeMap<(String, Ipv4Addr), Vec<AbortHandle>>>,
+}
+
+/// What machines on the host's own network are told apart by.
+const SHARED: &str = "host";
+
+/// The network of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Unique in the region.
+    pub network: String,
+    /// Where its machines' addresses lie.
+    pub block: CidrBlock,
+}
+
+impl Wish {
+    /// What a cluster's specification says.
+    pub fn of(cluster: &Cluster) -> Self {
+        let vpc = cluster.spec.configs.networks.as_ref().and_then(|networks| networks.get("VPC"));
+        let text = |name: &str| vpc.and_then(|vpc| vpc.get(name)).and_then(|it| it.as_str());
+        // A block of an earlier version that would be refused now.
+        let block = text("CidrBlock").and_then(|block| block.parse().ok());
+        let network = match text("VpcId").filter(|id| !id.is_empty()) {
+            Some(id) => {
+                let digest = Sha256::digest(id.as_bytes());
+                let short: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+                format!("vpc-{}-{short}", cluster.account)
+            }
+            None => cluster.id.to_string(),
+        };
+        Self { network, block: block.unwrap_or(CidrBlock::DEFAULT) }
+    }
+}
+
+impl Seats {
+    /// The places of a region; `ports` are those of its API, object store and message service.
+    pub fn open(
+        data_dir: &Path,
+        config: &LocalConfig,
+        privileged: bool,
+        ports: [u16; 3],
+    ) -> Result<Self, LeaseError> {
+        let leases = Leases::open(data_dir.join("networks"))?;
+        let networks = match (config.networks, privileged) {
+            (false, _) => {
+                info!("machines share this host's network: networks are switched off");
+                None
+            }
+            (true, false) => {
+                info!(
+                    "machines share this host's network, with addresses of the loopback range: only root can make others"
+                );
+                None
+            }
+            (true, true) => Networks::open(&key_of(data_dir)).map_or_else(
+                |error| {
+                    warn!(%error, "machines share this host's network: it cannot make others");
+                    None
+                },
+                Some,
+            ),
+        };
+        Ok(Self { leases, networks, doors: Doors::default(), ports })
+    }
+
+    /// Whether machines have networks of their own.
+    pub fn are_apart(&self) -> bool {
+        self.networks.is_some()
+    }
+
+    /// What is behind the doors, and when they close.
+    pub fn serve(&self, services: ByHost, stopping: watch::Receiver<bool>) {
+        let _ = self.doors.services.set((services, stopping)); // said once
+    }
+
+    /// A place for a machine, the same for the same machine. Blocks.
+    pub fn take(&self, request: &EnsureWorker, cluster: &Cluster) -> Result<Seat, SeatError> {
+        let wish = Wish::of(cluster);
+        let occupant = Occupant {
+            worker: request.worker.to_string(),
+            cluster: cluster.id.to_string(),
+            host_name: request.host_name.clone(),
+        };
+        let Some(networks) = &self.networks else {
+            let address = self.leases.take(SHARED, loopback(), &occupant)?;
+            let hosts = self.leases.hosts(SHARED, &occupant.cluster);
+            return Ok(Seat { address, network: None, hosts });
+        };
+        let address = self.leases.take(&wish.network, wish.block.addresses(), &occupant)?;
+        self.make(networks, &wish)?;
+        let tail = occupant.worker.len().saturating_sub(LINK_CHARS);
+        let link = format!("v{}{}", &occupant.worker[tail..], request.generation.0 % 1_000);
+        let network = NetworkConfig {
+            file: networks.file(&wish.network),
+            link,
+            bits: wish.block.bits(),
+            gateway: wish.block.gateway().to_string(),
+        };
+        let hosts = self.leases.hosts(&wish.network, &occupant.cluster);
+        Ok(Seat { address, network: Some(network), hosts })
+    }
+
+    fn make(&self, networks: &Networks, wish: &Wish) -> Result<(), NetworkError> {
+        if networks.ensure(&wish.network, &wish.block)? {
+            // Doors of one that was there before lead nowhere.
+            self.doors.close(&wish.network);
+        }
+        self.doors.open(networks, wish, self.ports)
+    }
+
+    /// Makes the networks and opens the doors of machines that lived on without a server, and
+    /// frees what nobody uses. Blocks.
+    pub fn recover(&self, world: &World) {
+        self.free(world);
+        let Some(networks) = &self.networks else { return };
+        let mut wanted = BTreeMap::new();
+        for cluster in world.all_workers().filter_map(|worker| world.any_cluster(worker.cluster)) {
+            let wish = Wish::of(cluster);
+            wanted.insert(wish.network.clone(), wish);
+        }
+        for name in networks.names().into_iter().filter(|name| !wanted.contains_key(name)) {
+            networks.close(&name);
+        }
+        let there: Vec<_> = networks.names();
+        for wish in wanted.values().filter(|wish| there.contains(&wish.network)) {
+            if let Err(error) = self.make(networks, wish) {
+                warn!(network = wish.network, %error, "a network's machines do not reach the region");
+            }
+        }
+    }
+
+    /// Frees the places of machines that the world does not know any more. Blocks.
+    pub fn free(&self, world: &World) {
+        let is_wanted =
+            |worker: &str| worker.parse().is_ok_and(|worker| world.worker(worker).is_some());
+        for name in self.leases.keep(is_wanted) {
+            self.doors.close(&name);
+            if let Some(networks) = &self.networks {
+                networks.close(&name);
+            }
+        }
+    }
+
+    /// Lets go of all networks: their machines have ended.
+    pub fn close(&self) {
+        let Some(networks) = &self.networks else { return };
+        networks.names().iter().for_each(|name| self.doors.close(name));
+        networks.close_all();
+    }
+}
+
+/// How much of a machine's id is in the name of its wire, which has at most 15 bytes.
+const LINK_CHARS: usize = 11;
+
+impl Doors {
+    fn open(
+        &self,
+        networks: &Networks,
+        wish: &Wish,
+        [api, oss, mns]: [u16; 3],
+    ) -> Result<(), NetworkError> {
+        let Some((services, stopping)) = self.services.get() else { return Ok(()) };
+        let gateway = wish.block.gateway();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (wish.network.clone(), gateway);
+        if open.contains_key(&key) {
+            return Ok(());
+        }
+        let mut handles = Vec::new();
+        for (port, service) in
+            [(api, &services.batchcompute), (oss, &services.oss), (mns, &services.mns)]
+        {
+            let listener = networks.listen(&wish.network, gateway, port)?;
+            let bound = listener
+                .set_nonblocking(true)
+                .and_then(|()| tokio::net::TcpListener::from_std(listener));
+            match bound {
+                Ok(listener) => {
+                    let serving = front::serve(listener, service.clone(), None, stopping.clone());
+                    handles.push(tokio::spawn(serving).abort_handle());
+                }
+                Err(error) => warn!(%error, port, "a door of the region stays closed"),
+            }
+        }
+        open.insert(key, handles);
+        Ok(())
+    }
+
+    fn close(&self, network: &str) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(name, _), handles| {
+            let stays = name != network;
+            if !stays {
+                handles.iter().for_each(AbortHandle::abort);
+            }
+            stays
+        });
+    }
+}
+
+/// Addresses for machines that share the host's network. All of 127/8 is this host.
+fn loopback() -> impl Iterator<Item = Ipv4Addr> {
+    const FIRST: u32 = 0x7f4d_0002; // 127.77.0.2
+    const COUNT: u32 = 0xfff0;
+    (FIRST..FIRST + COUNT).map(Ipv4Addr::from)
+}
+
+/// A short name of a region, unique on this host: by where its data lies.
+fn key_of(data_dir: &Path) -> String {
+    let path = std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
