@@ -39,7 +39,7 @@ impl Namespace {
 
     /// Whether a namespace hangs on the file, and not just a file is there.
     pub(crate) fn is_there(&self) -> bool {
-        rustix::fs::statfs(&self.file).is_ok_and(|about| i64::from(about.f_type) == NSFS_MAGIC)
+        rustix::fs::statfs(&self.file).is_ok_and(|about| about.f_type == NSFS_MAGIC)
     }
 
     /// Makes it.
