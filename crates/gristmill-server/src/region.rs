@@ -235,8 +235,7 @@ impl Region {
             mns: mns(doorkeeper, messaging.service()),
         };
         listeners.serve(&mut tasks, &services, ssh, &stopping);
-        seats.serve(services, stopping);
-        seats.recover(&mill.published().world());
+        seats.serve(services, stopping, &mill.published().world());
         let every = config.patience.observe_every.into();
         tasks.spawn(hands.clone().work(standing, effects, halting.clone()));
         tasks.spawn(hands.observe(every, sessions.hang_ups(), halting));

@@ -126,9 +126,11 @@ impl Seats {
         self.networks.is_some()
     }
 
-    /// What is behind the doors, and when they close.
-    pub fn serve(&self, services: ByHost, stopping: watch::Receiver<bool>) {
+    /// What is behind the doors, and when they close. Opens those of machines that lived on.
+    /// Blocks.
+    pub fn serve(&self, services: ByHost, stopping: watch::Receiver<bool>, world: &World) {
         let _ = self.doors.services.set((services, stopping)); // said once
+        self.recover(world);
     }
 
     /// A place for a machine, the same for the same machine. Blocks.
@@ -168,7 +170,7 @@ impl Seats {
 
     /// Makes the networks and opens the doors of machines that lived on without a server, and
     /// frees what nobody uses. Blocks.
-    pub fn recover(&self, world: &World) {
+    fn recover(&self, world: &World) {
         self.free(world);
         let Some(networks) = &self.networks else { return };
         let mut wanted = BTreeMap::new();
