@@ -8,7 +8,7 @@
 mod clusters;
 
 use crate::{
-    cluster::Assigned,
+    cluster::{Assigned, Reclaim},
     job::{Job, Task, is_lost},
     world::{Made, TokenKey, TokenRecord, World},
 };
@@ -76,15 +76,28 @@ impl World {
             Event::ClusterChanged { cluster, change, at } => {
                 self.change_description(*cluster, change, *at);
             }
+            Event::SpotPriceSet { instance_type, price, .. } => {
+                self.market.set_price(instance_type, *price);
+            }
+            Event::PrepaidSet { account, instance_type, machines, .. } => {
+                self.market.set_prepaid(*account, instance_type, *machines);
+            }
+            Event::QuotaSet { account, quota, .. } => self.market.set_quota(*account, *quota),
             Event::ClusterDeleting { cluster, at } => self.start_deleting(*cluster, *at),
             Event::ClusterGone { cluster } => self.drop_cluster(*cluster),
             Event::WorkerWanted { worker, generation, cluster, group, host_name, at } => {
                 let who = (*worker, *generation, *cluster, group);
                 self.want_worker(who, host_name, *at);
             }
-            Event::WorkerDelayed { worker, reason, again_at, failed, .. } => {
+            Event::WorkerDelayed { worker, reason, again_at, failed, not_for_room, .. } => {
                 self.delay_worker(*worker, reason, *again_at, *failed);
+                self.change_worker(*worker, |worker| worker.not_for_room = *not_for_room);
             }
+            Event::WorkerNoticed { worker, cause, reason, until, at } => {
+                let notice = Reclaim { cause: *cause, until: *until };
+                self.notice_worker(*worker, notice, reason, *at);
+            }
+            Event::NoticeWithdrawn { worker, at } => self.withdraw_notice(*worker, *at),
             Event::WorkerRunning { worker, address, ahead, at, .. } => {
                 self.worker_runs(*worker, address, *ahead, *at);
             }
@@ -123,7 +136,11 @@ impl World {
         let job = new_job(id, account, spec, at);
         assert!(self.jobs.insert(id, Arc::new(job)).is_none(), "a job id is used once");
         self.account_jobs.insert((account, id));
-        self.change_account(account, |account| account.jobs += 1);
+        let instances = self.job_of(id).open_instances();
+        self.change_account(account, |account| {
+            account.jobs += 1;
+            account.instances += instances;
+        });
         for task in spec.tasks.keys() {
             self.index_task(id, task);
         }
@@ -139,6 +156,8 @@ impl World {
         for task in self.tasks_where(id, |task| !task.state.is_final()) {
             self.change_task(id, &task, |task| task.end(TaskState::Stopped, at));
         }
+        let (account, instances) = (self.job_of(id).account, self.job_of(id).open_instances());
+        self.change_account(account, |account| account.instances -= instances);
         let job = self.change_job(id);
         job.state = job.state.next(event).expect("decide ends only jobs that may end");
         job.ended = Some(at);
@@ -152,6 +171,8 @@ impl World {
         job.state = job.state.next(JobEvent::Start).expect("decide starts only ended jobs");
         (job.started, job.ended) = (None, None);
         job.message.clear();
+        let (account, instances) = (job.account, job.open_instances());
+        self.change_account(account, |account| account.instances += instances);
         for task in self.tasks_where(id, |task| task.state != TaskState::Finished) {
             self.change_task(id, &task, |task| task.blocked_by = u32::MAX);
             self.change_task(id, &task, Task::restart);

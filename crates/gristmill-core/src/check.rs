@@ -75,6 +75,9 @@ impl World {
         if (worker.state == WorkerState::Pending) != worker.again_at.is_some() {
             wrong.push(format!("{id} is {} with {:?}", worker.state.name(), worker.again_at));
         }
+        if worker.notice.is_some() && (worker.state != WorkerState::Running || !worker.is_spot) {
+            wrong.push(format!("{id} is {} and has a notice", worker.state.name()));
+        }
         let group = self.clusters.get(&worker.cluster).and_then(|it| it.groups.get(&worker.group));
         if group.is_none_or(|group| !group.workers.contains(&id)) {
             wrong.push(format!("{id} is in no group"));
@@ -101,7 +104,9 @@ impl World {
             if metrics != group.metrics {
                 wrong.push(format!("{id}/{name}: {:?} is really {metrics:?}", group.metrics));
             }
-            if !cluster.deleting && group.alive() != group.desired {
+            let dear = self.group_overpriced(cluster, name).is_some();
+            let fits = group.alive() == group.desired || dear && group.alive() < group.desired;
+            if !cluster.deleting && !fits {
                 let (alive, desired) = (group.alive(), group.desired);
                 wrong.push(format!("{id}/{name} has {alive} machines of {desired}"));
             }
@@ -119,7 +124,9 @@ impl World {
         let mut accounts: BTreeMap<AccountId, Account> = BTreeMap::new();
         let mut fresh = Self::new((*self.options).clone());
         for job in self.jobs.values() {
-            accounts.entry(job.account).or_default().jobs += 1;
+            let account = accounts.entry(job.account).or_default();
+            account.jobs += 1;
+            account.instances += job.open_instances();
             fresh.account_jobs.insert((job.account, job.id));
             fresh.jobs.insert(job.id, Arc::clone(job));
             fresh.note_finished(job, true);
@@ -130,9 +137,7 @@ impl World {
         for cluster in self.clusters.values() {
             fresh.account_clusters.insert((cluster.account, cluster.id));
             fresh.clusters.insert(cluster.id, Arc::clone(cluster));
-            if !cluster.deleting {
-                accounts.entry(cluster.account).or_default().machines += cluster.desired();
-            }
+            accounts.entry(cluster.account).or_default().take(cluster.usage(&self.options));
         }
         for worker in self.workers.values() {
             fresh.add_worker(Worker::clone(worker));
@@ -150,6 +155,8 @@ impl World {
             ("free places", fresh.free == self.free),
             ("wanted machines", fresh.starved == self.starved),
             ("finished jobs", fresh.finished == self.finished),
+            ("spot machines", fresh.spot == self.spot),
+            ("machines without room", fresh.crowded == self.crowded),
             ("deadlines", fresh.deadlines == self.deadlines),
             ("matches", self.matches() == self.matchable),
         ];

@@ -7,9 +7,9 @@
 
 use crate::options::Options;
 use gristmill_model::{
-    AccountId, ClusterId, ClusterSpec, Generation, GroupName, ImageId, InstanceNo, JobId, RunId,
-    Seconds, TaskName, Timestamp, WorkerId, WorkerState, catalogue::InstanceTypeName,
-    event::Purpose, spec::Resource,
+    AccountId, ClusterChange, ClusterId, ClusterSpec, Generation, GroupName, GroupSpec, ImageId,
+    InstanceNo, JobId, ReclaimCause, RunId, Seconds, TaskName, Timestamp, WorkerId, WorkerState,
+    catalogue::InstanceTypeName, change::NewMounts, event::Purpose, spec::Resource,
 };
 use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,12 @@ pub struct Worker {
     pub set_up_max: Seconds,
     /// How many runs it takes beyond those it executes.
     pub ahead: u32,
+    /// Whether what it waits for, while `Pending`, is something else than room.
+    pub not_for_room: bool,
+    /// That it will be taken back, when it was told so.
+    pub notice: Option<Reclaim>,
+    /// Whether it is a spot machine. Follows from its group.
+    pub is_spot: bool,
     /// What it is to run: exactly this.
     pub runs: OrdMap<RunId, Assigned>,
 }
@@ -133,6 +139,15 @@ pub struct MachineShape {
     pub image: Option<ImageId>,
     /// How it is paid for.
     pub resource: Resource,
+}
+
+/// A spot machine's notice that it will be taken back. Why is its `hint`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reclaim {
+    /// Why.
+    pub cause: ReclaimCause,
+    /// When it goes.
+    pub until: Timestamp,
 }
 
 /// What a machine is to run.
@@ -157,6 +172,46 @@ impl Cluster {
         })
     }
 
+    /// A cluster as it begins.
+    pub(crate) fn described(
+        id: ClusterId,
+        account: AccountId,
+        spec: &Arc<ClusterSpec>,
+        purpose: &Purpose,
+        at: Timestamp,
+    ) -> Self {
+        // Prepaid machines of a user's cluster are dealt to it, not asked for.
+        let dealt =
+            |spec: &GroupSpec| *purpose == Purpose::Fixed && spec.resource == Resource::PrePaid;
+        let group = |spec: &GroupSpec| Group {
+            desired: if dealt(spec) { 0 } else { spec.desired },
+            ..Group::default()
+        };
+        Self {
+            id,
+            account,
+            spec: Arc::clone(spec),
+            purpose: purpose.clone(),
+            deleting: false,
+            created: at,
+            hosts: 0,
+            groups: spec.groups.iter().map(|(name, spec)| (name.clone(), group(spec))).collect(),
+            log: Vector::new(),
+        }
+    }
+
+    /// The cluster as a change would make it.
+    pub(crate) fn changed(&self, change: &ClusterChange) -> Self {
+        let mut cluster = self.clone();
+        describe_anew(Arc::make_mut(&mut cluster.spec), change);
+        for (name, group) in &change.groups {
+            if let (Some(desired), Some(group)) = (group.desired, cluster.groups.get_mut(name)) {
+                group.desired = desired;
+            }
+        }
+        cluster
+    }
+
     /// What new machines of a group look like.
     pub fn shape_of(&self, group: &GroupName) -> MachineShape {
         let spec = &self.spec;
@@ -166,6 +221,12 @@ impl Cluster {
             image: group.image.clone().or_else(|| spec.image.clone()),
             resource: group.resource.clone(),
         }
+    }
+
+    /// Whether a group's machines are on the spot market.
+    pub fn is_spot(&self, group: &GroupName) -> bool {
+        let group = self.spec.groups.get(group);
+        group.is_some_and(|group| matches!(group.resource, Resource::Spot { .. }))
     }
 
     /// How many machines are wanted, over all groups.
@@ -228,7 +289,8 @@ impl Worker {
             WorkerState::Starting => {
                 Some(self.since.after(Seconds(start_max.0.saturating_add(self.set_up_max.0))))
             }
-            WorkerState::Running | WorkerState::Deleting => None,
+            WorkerState::Running => self.notice.map(|notice| notice.until),
+            WorkerState::Deleting => None,
         }
     }
 }
@@ -244,5 +306,28 @@ pub(crate) fn host_name(spec: &ClusterSpec, group: &GroupName, number: u32) -> S
     match stem.trim_matches('-') {
         "" => format!("worker-{number}"),
         stem => format!("{stem}-{number}"),
+    }
+}
+
+/// Changes a description, sizes aside.
+pub(crate) fn describe_anew(spec: &mut ClusterSpec, change: &ClusterChange) {
+    let ClusterChange { groups, image, user_data, env, mounts } = change.clone();
+    spec.image = image.or(spec.image.take());
+    if let Some(user_data) = user_data {
+        spec.user_data = user_data;
+    }
+    if let Some(env) = env {
+        spec.env = env;
+    }
+    match mounts {
+        Some(NewMounts::These(mounts)) => spec.configs.mounts = Some(mounts),
+        Some(NewMounts::Nothing) => spec.configs.mounts = None,
+        None => {}
+    }
+    for (name, change) in groups {
+        let group = spec.groups.get_mut(&name).expect("decide changes groups that exist");
+        group.instance_type = change.instance_type.or(group.instance_type.take());
+        group.image = change.image.or(group.image.take());
+        group.resource = change.spot.unwrap_or_else(|| group.resource.clone());
     }
 }

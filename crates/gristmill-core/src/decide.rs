@@ -16,12 +16,14 @@
 //! - Nothing is decided from anything but the world, the input, the time and the mint.
 //!
 //! The rules by subject: `jobs`, `runs`; `clusters` (commands), `auto` and `fit` (how many
-//! machines), `single` (one machine), `workers` (what is seen of machines).
+//! machines), `single` (one machine), `workers` (what is seen of machines),
+//! `market` (prices, machines set aside, quotas).
 
 mod auto;
 mod clusters;
 mod fit;
 mod jobs;
+mod market;
 mod runs;
 mod single;
 mod workers;
@@ -125,6 +127,13 @@ impl Draft<'_> {
             Input::DeleteCluster { account, cluster } => self.delete_cluster(*account, *cluster),
             Input::DeleteWorker { account, place } => self.delete_worker(*account, place),
             Input::RecreateWorker { account, place } => self.recreate_worker(*account, place),
+            Input::SetSpotPrice { instance_type, price } => {
+                Ok(self.set_spot_price(instance_type, *price))
+            }
+            Input::SetPrepaid { account, instance_type, machines } => {
+                Ok(self.set_prepaid(*account, instance_type, *machines))
+            }
+            Input::SetQuota { account, quota } => Ok(self.set_quota(*account, *quota)),
             Input::WorkerCalled { worker, generation, address, holds, ahead } => {
                 Ok(self.on_worker_called(*worker, *generation, address, (holds, *ahead)))
             }

@@ -20,6 +20,7 @@ pub use restore::RestoreError;
 
 use crate::{
     job::Job,
+    market::MarketRecord,
     world::{TokenKey, TokenRecord, World},
 };
 use gristmill_model::{
@@ -42,6 +43,8 @@ pub enum EntityKey {
     Cluster(ClusterId),
     /// `worker/<worker>`.
     Worker(WorkerId),
+    /// `market`: prices, machines set aside, quotas.
+    Market,
     /// `token/<account>/<job or cluster>/<text>`.
     Token(TokenKey),
 }
@@ -55,6 +58,7 @@ impl fmt::Display for EntityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Region => f.write_str("region"),
+            Self::Market => f.write_str("market"),
             Self::Spec(job) => write!(f, "spec/{job}"),
             Self::Job(job) => write!(f, "job/{job}"),
             Self::Cluster(cluster) => write!(f, "cluster/{cluster}"),
@@ -77,6 +81,9 @@ impl FromStr for EntityKey {
         let bad = || BadKey(text.chars().take(80).collect());
         if text == "region" {
             return Ok(Self::Region);
+        }
+        if text == "market" {
+            return Ok(Self::Market);
         }
         let (kind, rest) = text.split_once('/').ok_or_else(bad)?;
         match kind {
@@ -141,6 +148,8 @@ pub enum Entity {
     Cluster(ClusterRecord),
     /// A machine.
     Worker(WorkerRecord),
+    /// What the operator set.
+    Market(MarketRecord),
     /// An idempotency token.
     Token {
         /// Whose and which.
@@ -199,8 +208,13 @@ impl World {
             Event::WorkerWanted { worker, cluster, .. } => {
                 vec![K::Worker(*worker), K::Cluster(*cluster)]
             }
+            Event::SpotPriceSet { .. } | Event::PrepaidSet { .. } | Event::QuotaSet { .. } => {
+                vec![K::Market]
+            }
             Event::WorkerDelayed { worker, .. } => vec![K::Worker(*worker)],
-            Event::WorkerRunning { worker, .. }
+            Event::WorkerNoticed { worker, .. }
+            | Event::NoticeWithdrawn { worker, .. }
+            | Event::WorkerRunning { worker, .. }
             | Event::WorkerDeleting { worker, .. }
             | Event::WorkerGone { worker, .. } => {
                 let mut keys = vec![K::Worker(*worker)];
@@ -216,7 +230,9 @@ impl World {
     /// The keys of everything there is.
     pub fn entity_keys(&self) -> impl Iterator<Item = EntityKey> + '_ {
         let jobs = self.jobs.keys().flat_map(|job| [EntityKey::Spec(*job), EntityKey::Job(*job)]);
+        let market = (!self.market.is_empty()).then_some(EntityKey::Market);
         std::iter::once(EntityKey::Region)
+            .chain(market)
             .chain(jobs)
             .chain(self.clusters.keys().copied().map(EntityKey::Cluster))
             .chain(self.workers.keys().copied().map(EntityKey::Worker))
@@ -233,6 +249,8 @@ impl World {
             EntityKey::Job(id) => Entity::Job(JobRecord::of(self.jobs.get(id)?)),
             EntityKey::Cluster(id) => Entity::Cluster(ClusterRecord::of(self.clusters.get(id)?)),
             EntityKey::Worker(id) => Entity::Worker(WorkerRecord::of(self.workers.get(id)?)),
+            EntityKey::Market if self.market.is_empty() => return None,
+            EntityKey::Market => Entity::Market((&self.market).into()),
             EntityKey::Token(key) => {
                 Entity::Token { key: key.clone(), record: self.tokens.get(key)?.clone() }
             }

@@ -101,6 +101,11 @@ impl Job {
         }
     }
 
+    /// How many instances count against the owner's quota: all while the job has not ended.
+    pub(crate) fn open_instances(&self) -> u64 {
+        if self.state.is_final() { 0 } else { self.instance_counts.total().into() }
+    }
+
     /// The names of the tasks that wait for `task`.
     pub fn successors<'a>(&'a self, task: &TaskName) -> impl Iterator<Item = &'a TaskName> + 'a {
         self.spec.dependencies.get(task).into_iter().flatten()

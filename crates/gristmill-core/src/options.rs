@@ -1,7 +1,8 @@
 //! The knobs of the mill. Everything here has a default that works on one machine.
 
-use gristmill_model::{Seconds, spec::Limits};
+use gristmill_model::{Seconds, catalogue::InstanceTypeName, spec::Limits};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How the mill is set up. Not part of the journal: a restart may bring other options, which
 /// hold for what happens from then on. Since 0.1.0.
@@ -39,6 +40,12 @@ pub struct Options {
     pub finished_kept: Seconds,
     /// How many finished jobs stay in memory at most.
     pub finished_kept_max: u32,
+    /// The type of machines that name none.
+    pub default_type: Option<InstanceTypeName>,
+    /// Cores of each type, for the quota of cores; a type that is not there has one.
+    pub cores: BTreeMap<InstanceTypeName, u32>,
+    /// How long a spot machine still runs after it was told that it will be taken back.
+    pub spot_notice: Seconds,
     /// How long idempotency tokens are kept (`reference/api.md` 4.4: at least 24 hours).
     pub token_kept: Seconds,
 }
@@ -58,6 +65,9 @@ impl Default for Options {
             set_up_again_max: Seconds(300),
             finished_kept: Seconds(600),
             finished_kept_max: 1_000,
+            default_type: None,
+            cores: BTreeMap::new(),
+            spot_notice: Seconds(10),
             token_kept: Seconds(86_400),
         }
     }
@@ -72,6 +82,12 @@ impl Options {
         let soon =
             u64::from(self.look_ahead_ms) * 1_000 * u64::from(slots) / u64::from(pace.max(1));
         slots + ahead.min(u32::try_from(soon).unwrap_or(u32::MAX))
+    }
+
+    /// The cores of a machine of this type, or of the default one.
+    pub fn cores_of(&self, kind: Option<&InstanceTypeName>) -> u64 {
+        let kind = kind.or(self.default_type.as_ref());
+        kind.and_then(|kind| self.cores.get(kind)).map_or(1, |cores| u64::from(*cores))
     }
 
     /// The wait before asking again after `failures` failures in a row.

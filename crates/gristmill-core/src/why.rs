@@ -9,7 +9,9 @@ use crate::{
     job::{Job, Task},
     world::{Turn, World},
 };
-use gristmill_model::{ClusterId, JobId, JobState, TaskName, WorkerState};
+use gristmill_model::{
+    ClusterId, JobId, JobState, TaskName, WorkerId, WorkerState, spec::Resource,
+};
 use std::cmp::Reverse;
 
 /// Beyond this place in a queue nobody counts.
@@ -43,17 +45,25 @@ impl World {
 
     fn why_ready_task_waits(&self, job: &Job, name: &TaskName, task: &Task) -> String {
         let Some(id) = job.cluster_of(name) else {
-            let limit = self.options.limits.machines_max;
-            let used = self.account(job.account).machines;
-            return format!(
-                "task `{name}` waits for machines: the account uses {used} of the {limit} it may"
-            );
+            return format!("task `{name}` waits for machines: {}", self.nothing_left(job, name));
         };
         let Some(cluster) = self.clusters.get(&id).filter(|it| !it.deleting) else {
             return format!("task `{name}` waits for cluster {id}, which was deleted");
         };
         if cluster.metrics().running == 0 {
             return format!("task `{name}` waits for {}", self.missing_machines(cluster));
+        }
+        let mut machines = cluster.groups.values().flat_map(|group| &group.workers);
+        let leaves = |id: &WorkerId| {
+            let worker = self.worker_of(*id);
+            worker.state != WorkerState::Running || worker.notice.is_some()
+        };
+        if machines.all(leaves) {
+            let why =
+                self.withheld(cluster).unwrap_or_else(|| "machines on demand come first".into());
+            return format!(
+                "task `{name}` waits: the machines of cluster {id} are reclaimed: {why}"
+            );
         }
         let turn = Turn { priority: Reverse(job.priority), job: job.id, task: name.clone() };
         match self.place_in_queue(id, &turn) {
@@ -70,6 +80,31 @@ impl World {
         }
     }
 
+    fn nothing_left(&self, job: &Job, name: &TaskName) -> String {
+        let shape = job.spec.tasks[name].placement.shape();
+        if shape.is_some_and(|shape| shape.resource == Resource::PrePaid) {
+            return "all that the operator set aside for the account are taken".to_owned();
+        }
+        let (used, may) = (self.account(job.account), self.allowance(job.account));
+        if u64::from(used.machines) < may.machines {
+            return format!("the account uses {} of the {} cores it may", used.cores, may.cores);
+        }
+        format!("the account uses {} of the {} it may", used.machines, may.machines)
+    }
+
+    /// What keeps a group of spot or prepaid machines empty.
+    fn withheld(&self, cluster: &Cluster) -> Option<String> {
+        let mut groups = cluster.groups.iter();
+        groups.find_map(|(name, group)| {
+            if let Some(dear) = self.group_overpriced(cluster, name) {
+                return Some(format!("{dear} of group `{name}`"));
+            }
+            let prepaid = cluster.shape_of(name).resource == Resource::PrePaid;
+            (prepaid && group.desired == 0)
+                .then(|| format!("group `{name}` is prepaid and no machines are set aside for it"))
+        })
+    }
+
     fn missing_machines(&self, cluster: &Cluster) -> String {
         let id = cluster.id;
         let metrics = cluster.metrics();
@@ -82,6 +117,8 @@ impl World {
             // A machine that is tried again has a story to tell.
             let before = workers().find(failed).map(|it| format!("; the last said: {}", it.hint));
             starting + &before.unwrap_or_default()
+        } else if let Some(withheld) = self.withheld(cluster) {
+            format!("machines of cluster {id}: {withheld}")
         } else if let Some(worker) = workers().find(delayed) {
             format!("a machine of cluster {id}; the provider says: {}", worker.hint)
         } else {

@@ -15,6 +15,7 @@
 use crate::{
     cluster::{Cluster, Worker},
     job::{Job, Task},
+    market::{Market, Purse},
     options::Options,
 };
 use gristmill_model::{
@@ -34,6 +35,7 @@ pub struct World {
     pub(crate) clusters: OrdMap<ClusterId, Arc<Cluster>>,
     pub(crate) workers: OrdMap<WorkerId, Arc<Worker>>,
     pub(crate) tokens: OrdMap<TokenKey, TokenRecord>,
+    pub(crate) market: Market,
     // Everything below follows from the above.
     pub(crate) accounts: OrdMap<AccountId, Account>,
     pub(crate) account_jobs: OrdSet<(AccountId, JobId)>,
@@ -44,8 +46,12 @@ pub struct World {
     pub(crate) free: OrdMap<ClusterId, OrdSet<(u32, WorkerId)>>,
     /// Clusters with both.
     pub(crate) matchable: OrdSet<ClusterId>,
-    /// Tasks that want more automatic machines than they have.
-    pub(crate) starved: OrdMap<AccountId, OrdSet<Turn>>,
+    /// Tasks that want more automatic machines than they have, by where these come from.
+    pub(crate) starved: OrdMap<(AccountId, Purse), OrdSet<Turn>>,
+    /// Spot machines, those included that are going.
+    pub(crate) spot: OrdSet<WorkerId>,
+    /// Machines that wait for room, by cluster.
+    pub(crate) crowded: OrdMap<ClusterId, OrdSet<Crowded>>,
     pub(crate) deadlines: OrdSet<(Timestamp, Deadline)>,
     /// Finished jobs by their end: the first ones move into the history.
     pub(crate) finished: OrdSet<(Timestamp, JobId)>,
@@ -56,8 +62,12 @@ pub struct World {
 pub struct Account {
     /// Jobs that were not deleted.
     pub jobs: u32,
-    /// Machines wanted by clusters that are not being deleted.
+    /// Machines wanted by clusters that are not being deleted, prepaid ones aside.
     pub machines: u32,
+    /// Their cores.
+    pub cores: u64,
+    /// Instances of jobs that have not ended.
+    pub instances: u64,
 }
 
 /// A task's place in a queue: higher priority first, then first come.
@@ -67,6 +77,10 @@ pub(crate) struct Turn {
     pub(crate) job: JobId,
     pub(crate) task: TaskName,
 }
+
+/// A machine that waits for room: those on demand before those on the spot market, then the
+/// oldest.
+pub(crate) type Crowded = (bool, Timestamp, WorkerId);
 
 /// Something that is due at some time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +124,7 @@ pub enum Made {
 #[derive(PartialEq, Eq, Clone, Copy)]
 struct Shelf {
     queue: Option<ClusterId>,
-    starved: bool,
+    starved: Option<Purse>,
 }
 
 impl World {
@@ -123,6 +137,7 @@ impl World {
             clusters: OrdMap::new(),
             workers: OrdMap::new(),
             tokens: OrdMap::new(),
+            market: Market::default(),
             accounts: OrdMap::new(),
             account_jobs: OrdSet::new(),
             account_clusters: OrdSet::new(),
@@ -130,6 +145,8 @@ impl World {
             free: OrdMap::new(),
             matchable: OrdSet::new(),
             starved: OrdMap::new(),
+            spot: OrdSet::new(),
+            crowded: OrdMap::new(),
             deadlines: OrdSet::new(),
             finished: OrdSet::new(),
         }
@@ -221,7 +238,11 @@ impl World {
 
     fn move_shelf(&mut self, account: AccountId, turn: Turn, from: Shelf, to: Shelf) {
         if from.starved != to.starved {
-            put(&mut self.starved, account, turn.clone(), to.starved);
+            for (purse, present) in [(from.starved, false), (to.starved, true)] {
+                if let Some(purse) = purse {
+                    put(&mut self.starved, (account, purse), turn.clone(), present);
+                }
+            }
         }
         if from.queue != to.queue {
             if let Some(cluster) = from.queue {
@@ -252,6 +273,22 @@ impl World {
         self.move_station(cluster, id, Some(before), Some(after));
     }
 
+    /// The door to what a cluster takes from its owner's quota: sizes, types, whether it is being
+    /// deleted.
+    pub(crate) fn change_sizes(&mut self, id: ClusterId, change: impl FnOnce(&mut Cluster)) {
+        let options = Arc::clone(&self.options);
+        let cluster = self.change_cluster(id);
+        let before = cluster.usage(&options);
+        change(cluster);
+        let (account, after) = (cluster.account, cluster.usage(&options));
+        if before != after {
+            self.change_account(account, |account| {
+                account.give_back(before);
+                account.take(after);
+            });
+        }
+    }
+
     /// Puts a new machine into the world.
     pub(crate) fn add_worker(&mut self, worker: Worker) {
         let station = Station::of(&worker, &self.options);
@@ -260,6 +297,9 @@ impl World {
         let group = group.expect("a machine is in a group");
         group.workers.insert(id);
         *group.metrics.of(worker.state) += 1;
+        if worker.is_spot {
+            self.spot.insert(id);
+        }
         self.workers.insert(id, Arc::new(worker));
         self.move_station(cluster, id, None, Some(station));
     }
@@ -269,6 +309,7 @@ impl World {
         let worker = self.workers.remove(&id).expect("an event names a machine that exists");
         assert!(worker.runs.is_empty(), "the runs of a machine end before the machine");
         let station = Station::of(&worker, &self.options);
+        self.spot.remove(&id);
         let group = self.change_cluster(worker.cluster).groups.get_mut(&worker.group);
         let group = group.expect("a machine is in a group");
         group.workers.remove(&id);
@@ -294,6 +335,14 @@ impl World {
                 put(&mut self.free, cluster, (used, id), true);
             }
             self.match_cluster(cluster);
+        }
+        let crowded = |station: &Option<Station>| station.as_ref().and_then(|s| s.crowded);
+        if crowded(&before) != crowded(&after) {
+            for (entry, present) in [(crowded(&before), false), (crowded(&after), true)] {
+                if let Some(entry) = entry {
+                    put(&mut self.crowded, cluster, entry, present);
+                }
+            }
         }
         if due(&before) != due(&after) {
             if let Some(at) = due(&before) {
@@ -343,7 +392,7 @@ impl World {
 }
 
 impl Shelf {
-    const NONE: Self = Self { queue: None, starved: false };
+    const NONE: Self = Self { queue: None, starved: None };
 
     fn of(task: &Task, placement: &Placement) -> Self {
         let open = matches!(task.state, TaskState::Waiting | TaskState::Running);
@@ -351,12 +400,11 @@ impl Shelf {
             return Self::NONE;
         }
         let (cluster, starved) = match placement {
-            Placement::Fixed(cluster) | Placement::Attach { cluster, .. } => {
-                (Some(*cluster), false)
-            }
-            Placement::Auto(_) => {
+            Placement::Fixed(cluster) | Placement::Attach { cluster, .. } => (Some(*cluster), None),
+            Placement::Auto(shape) => {
                 let short = task.machines_short > 0 && !task.waiting.is_empty();
-                (task.auto_cluster, task.auto_cluster.is_none() || short)
+                let starved = task.auto_cluster.is_none() || short;
+                (task.auto_cluster, starved.then(|| Purse::of(&shape.resource)))
             }
         };
         Self { queue: cluster.filter(|_| !task.waiting.is_empty()), starved }
@@ -368,17 +416,21 @@ struct Station {
     state: WorkerState,
     free: Option<u32>,
     deadline: Option<Timestamp>,
+    crowded: Option<Crowded>,
 }
 
 impl Station {
     fn of(worker: &Worker, options: &Options) -> Self {
         let used = worker.used();
         let most = options.slots_per_worker + worker.ahead;
-        let room = worker.state == WorkerState::Running && used < most;
+        let takes_work = worker.state == WorkerState::Running && worker.notice.is_none();
+        let room = takes_work && used < most;
+        let crowded = worker.state == WorkerState::Pending && !worker.not_for_room;
         Self {
             state: worker.state,
             free: room.then_some(used),
             deadline: worker.deadline(options.worker_start_max),
+            crowded: crowded.then_some((worker.is_spot, worker.created, worker.id)),
         }
     }
 }

@@ -7,11 +7,12 @@ mod builders;
 use builders::{a_cluster, a_group, a_job, a_shape, a_task};
 use gristmill_core::{Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
-    AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Event, Generation, GroupChange, Input,
-    JobId, JobSpec, Placement, RunId, RunOutcome, RunReport, Seconds, TaskName, Timestamp,
-    WorkerId, WorkerState,
+    AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Event, Generation, GroupChange,
+    GroupSpec, Input, JobId, JobSpec, Placement, PriceMilli, Quota, RunId, RunOutcome, RunReport,
+    Seconds, TaskName, Timestamp, WorkerId, WorkerState,
+    catalogue::InstanceTypeName,
     input::{Proposal, Seen, Token, WorkerPlace},
-    spec::Limits,
+    spec::{AutoCluster, Limits, Resource},
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 type Step = (u8, u32, u32, u32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0u8..25, 0u32..1_000, 0u32..1_000, 0u32..1_000), 1..160)
+    prop::collection::vec((0u8..27, 0u32..1_000, 0u32..1_000, 0u32..1_000), 1..160)
 }
 
 fn options() -> Options {
@@ -31,8 +32,10 @@ fn options() -> Options {
         jobs_max: 6,
         ..Limits::default()
     };
+    let default_type = Some(InstanceTypeName("t".to_owned()));
     Options {
         limits,
+        default_type,
         slots_per_worker: 2,
         worker_start_max: Seconds(30),
         finished_kept: Seconds(5),
@@ -107,6 +110,23 @@ fn input(world: &World, (what, a, b, c): Step, now: Timestamp) -> Option<Input> 
                 _ => Input::RecreateWorker { account, place },
             }
         }
+        24 => {
+            let instance_type = InstanceTypeName("t".to_owned());
+            match b % 4 {
+                0 => Input::SetQuota {
+                    account,
+                    quota: Quota { machines: Some(u64::from(c % 6)), ..Quota::default() },
+                },
+                1 => {
+                    let machines = c % 7;
+                    Input::SetPrepaid { account, instance_type, machines }
+                }
+                _ => {
+                    let price = (c % 3 > 0).then(|| PriceMilli(c % 9));
+                    Input::SetSpotPrice { instance_type, price }
+                }
+            }
+        }
         _ => Input::Tick,
     })
 }
@@ -118,7 +138,9 @@ fn token(number: u32) -> Option<Token> {
 fn submission(world: &World, account: AccountId, (a, b, c): (u32, u32, u32)) -> Input {
     let placement = match some_cluster(world, a).filter(|_| !b.is_multiple_of(3)) {
         Some(cluster) => Placement::Fixed(cluster),
-        None => Placement::Auto(a_shape(c.is_multiple_of(2))),
+        None => {
+            Placement::Auto(AutoCluster { resource: resource(a), ..a_shape(c.is_multiple_of(2)) })
+        }
     };
     let name = |name: &str| -> TaskName { name.parse().expect("a task name") };
     let mut first = a_task(1 + a % 4, &placement);
@@ -137,8 +159,18 @@ fn submission(world: &World, account: AccountId, (a, b, c): (u32, u32, u32)) -> 
     Input::SubmitJob { account, spec: Arc::new(spec), token: token((a * 7 + b) % 150) }
 }
 
+fn resource(number: u32) -> Resource {
+    match number % 5 {
+        0 => Resource::PrePaid,
+        1 => Resource::Spot { price_limit_milli: Some(4) },
+        2 => Resource::Spot { price_limit_milli: None },
+        _ => Resource::OnDemand,
+    }
+}
+
 fn creation(account: AccountId, a: u32, b: u32) -> Input {
-    let groups = ["x", "y"].map(|name| (name.parse().expect("a group name"), a_group(a % 3)));
+    let made = GroupSpec { resource: resource(b), ..a_group(a % 3) };
+    let groups = ["x", "y"].map(|name| (name.parse().expect("a group name"), made.clone()));
     let spec = ClusterSpec { groups: groups.into(), ..a_cluster() };
     Input::CreateCluster { account, spec: Arc::new(spec), token: token(b % 150) }
 }

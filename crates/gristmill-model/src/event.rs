@@ -8,6 +8,7 @@ use crate::{
     change::ClusterChange,
     ids::{AccountId, ClusterId, Generation, ImageId, InstanceNo, JobId, RunId, WorkerId},
     input::{RunOutcome, Token},
+    market::{PriceMilli, Quota, ReclaimCause},
     names::{GroupName, TaskName},
     notice::Notice,
     ranges::RangeSet,
@@ -300,6 +301,35 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Spot machines of a type have a new price.
+    SpotPriceSet {
+        /// Of which type.
+        instance_type: InstanceTypeName,
+        /// The price; `None`: there is none any longer.
+        price: Option<PriceMilli>,
+        /// When.
+        at: Timestamp,
+    },
+    /// So many machines of a type are set aside for an account.
+    PrepaidSet {
+        /// For whom.
+        account: AccountId,
+        /// Of which type.
+        instance_type: InstanceTypeName,
+        /// How many in all.
+        machines: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// What an account may use.
+    QuotaSet {
+        /// Whose.
+        account: AccountId,
+        /// The bounds.
+        quota: Quota,
+        /// When.
+        at: Timestamp,
+    },
     /// The cluster is being deleted; its machines go.
     ClusterDeleting {
         /// Which.
@@ -340,6 +370,29 @@ pub enum Event {
         /// When it came and could not be set up; `None`: it did not come.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failed: Option<Timestamp>,
+        /// Whether the reason is another one than a lack of room.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        not_for_room: bool,
+    },
+    /// A spot machine is told that it will be taken back; it takes nothing new.
+    WorkerNoticed {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        cause: ReclaimCause,
+        /// In words.
+        reason: String,
+        /// When it goes.
+        until: Timestamp,
+        /// When it was told.
+        at: Timestamp,
+    },
+    /// A spot machine that was to be taken back stays.
+    NoticeWithdrawn {
+        /// Which.
+        worker: WorkerId,
+        /// When.
+        at: Timestamp,
     },
     /// The machine called and takes instances.
     WorkerRunning {

@@ -4,8 +4,10 @@
 //! or the passing of time. Repeated and late inputs are ordinary.
 
 use crate::{
+    catalogue::InstanceTypeName,
     change::ClusterChange,
     ids::{AccountId, ClusterId, Generation, JobId, RunId, WorkerId},
+    market::{PriceMilli, Quota},
     names::{GroupName, TaskName},
     ranges::RangeSet,
     spec::{ClusterSpec, JobSpec},
@@ -111,6 +113,29 @@ pub enum Input {
     ForgetJob {
         /// Which.
         job: JobId,
+    },
+    /// The operator sets the price of spot machines of a type; `None`: there is none any longer.
+    SetSpotPrice {
+        /// Of which type.
+        instance_type: InstanceTypeName,
+        /// In thousandths.
+        price: Option<PriceMilli>,
+    },
+    /// The operator sets machines aside for an account, or takes some back.
+    SetPrepaid {
+        /// For whom.
+        account: AccountId,
+        /// Of which type.
+        instance_type: InstanceTypeName,
+        /// How many in all.
+        machines: u32,
+    },
+    /// The operator bounds what an account may use.
+    SetQuota {
+        /// Whose.
+        account: AccountId,
+        /// The bounds; what is `None` is as the region's limits say.
+        quota: Quota,
     },
     /// An agent called and says what it holds: everything it runs, and everything that ended
     /// and was not acknowledged (those follow as reports).
@@ -315,12 +340,14 @@ pub enum Refusal {
     #[error("the idempotency token was used with another body")]
     TokenMismatch,
     /// A quota is used up.
-    #[error("quota exhausted: {what} is limited to {limit}")]
+    #[error("quota exhausted: {what} of an account: the limit is {limit}, {used} are in use")]
     Quota {
         /// Of what.
         what: &'static str,
         /// How much.
         limit: u64,
+        /// How much is in use without what was asked for.
+        used: u64,
     },
     /// A change names a group that the cluster does not have.
     #[error("Groups: the cluster has no group `{group}`")]

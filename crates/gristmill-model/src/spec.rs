@@ -36,6 +36,10 @@ pub struct Limits {
     pub group_size_max: u32,
     /// The most jobs of one account that have not been deleted.
     pub jobs_max: u32,
+    /// The most processor cores of an account's machines together.
+    pub cores_max: u64,
+    /// The most instances of an account in jobs that have not ended.
+    pub instances_max: u64,
 }
 
 impl Default for Limits {
@@ -50,6 +54,8 @@ impl Default for Limits {
             auto_cluster_machines_max: 50,
             group_size_max: 65_536,
             jobs_max: 1_000_000,
+            cores_max: 100_000,
+            instances_max: 1_000_000_000,
         }
     }
 }
@@ -169,6 +175,16 @@ pub enum Placement {
         /// What added machines look like.
         shape: AutoCluster,
     },
+}
+
+impl Placement {
+    /// What machines made for the task look like.
+    pub fn shape(&self) -> Option<&AutoCluster> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Auto(shape) | Self::Attach { shape, .. } => Some(shape),
+        }
+    }
 }
 
 /// What the machines of an automatic cluster look like (`reference/api.md` 13.7).

@@ -24,7 +24,8 @@ use crate::{
 use gristmill_core::{Cluster, Decision, Options, World, plan};
 use gristmill_model::{
     Answer, ClusterId, Effect, Event, Generation, Input, JobId, Placement, Refusal, RunId,
-    RunOutcome, RunReport, Seconds, Timestamp, WorkerId, WorkerState, spec::Limits,
+    RunOutcome, RunReport, Seconds, Timestamp, WorkerId, WorkerState, catalogue::InstanceTypeName,
+    spec::Limits,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -430,6 +431,7 @@ fn options(chance: &mut Chance) -> Options {
             infrastructure_retry_max: PUT_BACK_MAX,
             ..Limits::default()
         },
+        default_type: Some(InstanceTypeName("type-0".to_owned())),
         slots_per_worker: chance.between(1, 3),
         worker_start_max: Seconds(60),
         finished_kept: Seconds(chance.between(1, 90)),

@@ -4,7 +4,7 @@ use crate::chance::Chance;
 use gristmill_core::World;
 use gristmill_model::{
     AccountId, ClusterChange, ClusterId, ClusterSpec, GroupChange, GroupName, GroupSpec, Input,
-    JobId, JobSpec, Placement, Seconds, TaskName, TaskSpec, WorkerId,
+    JobId, JobSpec, Placement, PriceMilli, Quota, Seconds, TaskName, TaskSpec, WorkerId,
     catalogue::InstanceTypeName,
     input::{Token, WorkerPlace},
     spec::{AutoCluster, Configs, Program, Resource},
@@ -23,7 +23,7 @@ pub fn wish(world: &World, chance: &mut Chance, token: u64) -> Option<Input> {
     let account = AccountId(1 + chance.below(ACCOUNTS));
     let jobs: Vec<JobId> = world.all_jobs().map(|job| job.id).collect();
     let clusters: Vec<ClusterId> = world.clusters_of(account, None).map(|it| it.id).collect();
-    match chance.below(15) {
+    match chance.below(18) {
         0..=4 if jobs.len() < JOBS_MAX => Some(submission(account, &clusters, chance, token)),
         5 | 6 if clusters.len() < CLUSTERS_MAX => Some(creation(account, chance, token)),
         7 => Some(Input::StopJob { account, job: chance.pick(&jobs)? }),
@@ -41,6 +41,21 @@ pub fn wish(world: &World, chance: &mut Chance, token: u64) -> Option<Input> {
         14 => machine(world, account, chance).map(|place| match chance.one_in(2) {
             true => Input::DeleteWorker { account, place },
             false => Input::RecreateWorker { account, place },
+        }),
+        15 | 16 => {
+            let price = (!chance.one_in(3)).then(|| PriceMilli(chance.between(1, 9)));
+            Some(Input::SetSpotPrice { instance_type: kind(chance), price })
+        }
+        17 => Some(match chance.one_in(2) {
+            true => {
+                let machines = (!chance.one_in(3)).then(|| 1 + chance.below(6));
+                let quota = Quota { machines, ..Quota::default() };
+                Input::SetQuota { account, quota }
+            }
+            false => {
+                let machines = chance.between(0, 4);
+                Input::SetPrepaid { account, instance_type: kind(chance), machines }
+            }
         }),
         13 if chance.one_in(3) => {
             Some(Input::DeleteCluster { account, cluster: chance.pick(&clusters)? })
@@ -62,11 +77,30 @@ pub fn group() -> GroupName {
     "group".parse().expect("a legal name")
 }
 
+/// The types there are; the first is the region's default.
+pub fn kinds() -> [InstanceTypeName; 3] {
+    ["type-0", "type-1", "type-2"].map(|name| InstanceTypeName(name.to_owned()))
+}
+
+fn kind(chance: &mut Chance) -> InstanceTypeName {
+    chance.pick(&kinds()).expect("there are types")
+}
+
+fn resource(chance: &mut Chance) -> Resource {
+    match chance.below(6) {
+        0 => Resource::PrePaid,
+        1 => Resource::Spot { price_limit_milli: Some(chance.between(1, 9)) },
+        2 => Resource::Spot { price_limit_milli: None },
+        _ => Resource::OnDemand,
+    }
+}
+
 fn change(chance: &mut Chance) -> ClusterChange {
-    let kind = chance.one_in(3).then(|| InstanceTypeName(format!("type-{}", chance.below(3))));
+    let kind = chance.one_in(3).then(|| kind(chance));
     let group_change = GroupChange {
         desired: Some(chance.between(0, 3)),
         instance_type: kind,
+        spot: chance.one_in(9).then(|| Resource::Spot { price_limit_milli: Some(5) }),
         ..GroupChange::default()
     };
     ClusterChange {
@@ -123,7 +157,7 @@ fn submission(
 fn task(clusters: &[ClusterId], chance: &mut Chance) -> TaskSpec {
     let placement = match chance.pick(clusters) {
         Some(cluster) if !chance.one_in(3) => Placement::Fixed(cluster),
-        _ => Placement::Auto(shape(chance.one_in(4))),
+        _ => Placement::Auto(AutoCluster { resource: resource(chance), ..shape(chance.one_in(4)) }),
     };
     let (instances, retry_count_max) = (chance.between(1, 5), chance.between(0, 2));
     TaskSpec { retry_count_max, ..plain_task(placement, instances) }
@@ -194,7 +228,7 @@ pub fn cluster_of(desired: u32) -> ClusterSpec {
         desired,
         instance_type: None,
         image: None,
-        resource: Resource::OnDemand,
+        resource: resource(chance),
         host_name_prefix: String::new(),
         mode: String::new(),
     };

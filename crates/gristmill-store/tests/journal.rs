@@ -70,6 +70,11 @@ fn kind(event: &Event) -> &'static str {
         Event::ClusterCreated { .. } => "ClusterCreated",
         Event::GroupResized { .. } => "GroupResized",
         Event::ClusterChanged { .. } => "ClusterChanged",
+        Event::SpotPriceSet { .. } => "SpotPriceSet",
+        Event::PrepaidSet { .. } => "PrepaidSet",
+        Event::QuotaSet { .. } => "QuotaSet",
+        Event::WorkerNoticed { .. } => "WorkerNoticed",
+        Event::NoticeWithdrawn { .. } => "NoticeWithdrawn",
         Event::ClusterDeleting { .. } => "ClusterDeleting",
         Event::ClusterGone { .. } => "ClusterGone",
         Event::WorkerWanted { .. } => "WorkerWanted",
@@ -84,7 +89,7 @@ fn kind(event: &Event) -> &'static str {
 #[test]
 fn the_golden_file_knows_every_kind_of_event_and_effect() {
     let kinds: BTreeSet<_> = every_event().iter().map(kind).collect();
-    assert_eq!(kinds.len(), 24, "{kinds:?}");
+    assert_eq!(kinds.len(), 29, "{kinds:?}");
     let effects: BTreeSet<_> = every_effect()
         .iter()
         .map(|effect| match effect {

@@ -1,14 +1,14 @@
 //! What events change of clusters, groups and machines.
 
 use crate::{
-    cluster::{Cluster, Group, LogLine, Worker, host_name},
+    cluster::{Cluster, LogLine, Reclaim, Worker, describe_anew, host_name},
     world::World,
 };
 use gristmill_model::{
     AccountId, ClusterChange, ClusterId, ClusterSpec, Generation, GroupChange, GroupName, JobId,
-    Seconds, TaskName, Timestamp, WorkerId, WorkerState, change::NewMounts, event::Purpose,
+    Seconds, TaskName, Timestamp, WorkerId, WorkerState, event::Purpose, spec::Resource,
 };
-use imbl::{OrdMap, Vector};
+use imbl::OrdMap;
 use std::sync::Arc;
 
 impl World {
@@ -20,23 +20,11 @@ impl World {
         purpose: &Purpose,
         at: Timestamp,
     ) {
-        let group =
-            |spec: &gristmill_model::GroupSpec| Group { desired: spec.desired, ..Group::default() };
-        let cluster = Cluster {
-            id,
-            account,
-            spec: Arc::clone(spec),
-            purpose: purpose.clone(),
-            deleting: false,
-            created: at,
-            hosts: 0,
-            groups: spec.groups.iter().map(|(name, spec)| (name.clone(), group(spec))).collect(),
-            log: Vector::new(),
-        };
-        let desired = cluster.desired();
+        let cluster = Cluster::described(id, account, spec, purpose, at);
+        let (desired, usage) = (cluster.desired(), cluster.usage(&self.options));
         self.clusters.insert(id, Arc::new(cluster));
         self.account_clusters.insert((account, id));
-        self.change_account(account, |account| account.machines += desired);
+        self.change_account(account, |account| account.take(usage));
         self.log_cluster(id, None, at, "created");
         if let Purpose::Task { job, task } = purpose {
             let wanted = self.machines_wanted(*job, task);
@@ -48,21 +36,25 @@ impl World {
     }
 
     pub(super) fn resize(&mut self, id: ClusterId, name: &GroupName, desired: u32, at: Timestamp) {
-        let cluster = self.change_cluster(id);
-        let group = cluster.groups.get_mut(name).expect("decide resizes groups that exist");
-        let before = std::mem::replace(&mut group.desired, desired);
-        let account = cluster.account;
-        self.change_account(account, |account| {
-            account.machines = account.machines - before + desired;
+        let mut before = 0;
+        self.change_sizes(id, |cluster| {
+            let group = cluster.groups.get_mut(name).expect("decide resizes groups that exist");
+            before = std::mem::replace(&mut group.desired, desired);
         });
         let text = format!("resized from {before} to {desired}");
         self.log_cluster(id, Some(name), at, &text);
         if let Some((job, task)) = self.task_served_by(id) {
-            // Somebody who makes it smaller does not want it filled up again.
+            // Somebody who makes it smaller does not want it filled up again; prepaid machines
+            // are given and taken by the operator alone.
+            let prepaid = self.cluster_of(id).shape_of(name).resource == Resource::PrePaid;
             let grown = desired.saturating_sub(before);
             self.change_task(job, &task, |task| {
                 let short = task.machines_short.saturating_sub(grown);
-                task.machines_short = if desired < before { 0 } else { short };
+                task.machines_short = match before.checked_sub(desired) {
+                    None | Some(0) => short,
+                    Some(lost) if prepaid => short + lost,
+                    Some(_) => 0,
+                };
             });
         }
     }
@@ -81,8 +73,7 @@ impl World {
                 self.freeze_machines(id, name);
             }
         }
-        let spec = Arc::make_mut(&mut self.change_cluster(id).spec);
-        describe_anew(spec, change);
+        self.change_sizes(id, |cluster| describe_anew(Arc::make_mut(&mut cluster.spec), change));
         let changed = names_of(change);
         if !changed.is_empty() {
             self.log_cluster(id, None, at, &format!("changed: {}", changed.join(", ")));
@@ -112,10 +103,7 @@ impl World {
                 task.machines_short = 0;
             });
         }
-        let cluster = self.change_cluster(id);
-        cluster.deleting = true;
-        let (account, desired) = (cluster.account, cluster.desired());
-        self.change_account(account, |account| account.machines -= desired);
+        self.change_sizes(id, |cluster| cluster.deleting = true);
         self.log_cluster(id, None, at, "deleting");
     }
 
@@ -151,7 +139,7 @@ impl World {
                 worker.generation = generation;
                 worker.state = WorkerState::Starting;
                 (worker.since, worker.again_at) = (at, None);
-                worker.made_as = None;
+                (worker.made_as, worker.not_for_room) = (None, false);
             });
             return;
         }
@@ -160,6 +148,7 @@ impl World {
             true => Seconds(0),
             false => self.options.bootstrap_max,
         };
+        let is_spot = self.cluster_of(cluster).is_spot(group);
         self.add_worker(Worker {
             id,
             generation,
@@ -176,6 +165,9 @@ impl World {
             made_as: None,
             set_up_max,
             ahead: 0,
+            not_for_room: false,
+            notice: None,
+            is_spot,
             runs: OrdMap::new(),
         });
         let worker = Arc::clone(self.worker_of(id));
@@ -206,11 +198,37 @@ impl World {
             worker.ahead = ahead;
             worker.state = WorkerState::Running;
             worker.address = address.to_owned();
-            worker.hint.clear();
+            if worker.notice.is_none() {
+                worker.hint.clear();
+            }
             (worker.since, worker.failures, worker.again_at) = (at, 0, None);
         });
         let worker = Arc::clone(self.worker_of(id));
         self.log_worker(&worker, at, "active");
+    }
+
+    pub(super) fn notice_worker(
+        &mut self,
+        id: WorkerId,
+        notice: Reclaim,
+        reason: &str,
+        at: Timestamp,
+    ) {
+        self.change_worker(id, |worker| {
+            worker.notice = Some(notice);
+            worker.hint = format!("to be reclaimed: {reason}");
+        });
+        let worker = Arc::clone(self.worker_of(id));
+        self.log_worker(&worker, at, &worker.hint);
+    }
+
+    pub(super) fn withdraw_notice(&mut self, id: WorkerId, at: Timestamp) {
+        self.change_worker(id, |worker| {
+            worker.notice = None;
+            worker.hint.clear();
+        });
+        let worker = Arc::clone(self.worker_of(id));
+        self.log_worker(&worker, at, "stays: it is not reclaimed");
     }
 
     pub(super) fn worker_goes(&mut self, id: WorkerId, reason: &str, at: Timestamp) {
@@ -224,6 +242,7 @@ impl World {
         self.change_worker(id, |worker| {
             worker.state = WorkerState::Deleting;
             worker.hint = reason.to_owned();
+            (worker.notice, worker.not_for_room) = (None, false);
             (worker.since, worker.again_at) = (at, None);
         });
         let worker = Arc::clone(self.worker_of(id));
@@ -251,28 +270,6 @@ impl World {
     pub(crate) fn next_host_name(&self, cluster: ClusterId, group: &GroupName) -> String {
         let cluster = self.cluster_of(cluster);
         host_name(&cluster.spec, group, cluster.hosts + 1)
-    }
-}
-
-fn describe_anew(spec: &mut ClusterSpec, change: &ClusterChange) {
-    let ClusterChange { groups, image, user_data, env, mounts } = change.clone();
-    spec.image = image.or(spec.image.take());
-    if let Some(user_data) = user_data {
-        spec.user_data = user_data;
-    }
-    if let Some(env) = env {
-        spec.env = env;
-    }
-    match mounts {
-        Some(NewMounts::These(mounts)) => spec.configs.mounts = Some(mounts),
-        Some(NewMounts::Nothing) => spec.configs.mounts = None,
-        None => {}
-    }
-    for (name, change) in groups {
-        let group = spec.groups.get_mut(&name).expect("decide changes groups that exist");
-        group.instance_type = change.instance_type.or(group.instance_type.take());
-        group.image = change.image.or(group.image.take());
-        group.resource = change.spot.unwrap_or_else(|| group.resource.clone());
     }
 }
 

@@ -2,10 +2,10 @@
 //! topped up when something becomes free, the task with the highest priority first.
 
 use super::Draft;
-use crate::world::Turn;
+use crate::{market::Purse, world::Turn};
 use gristmill_model::{
     AccountId, ClusterId, ClusterSpec, Event, GroupName, GroupSpec, JobName, Placement, TaskName,
-    event::Purpose, spec::AutoCluster,
+    catalogue::InstanceTypeName, event::Purpose, spec::AutoCluster,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,19 +16,41 @@ impl Draft<'_> {
     /// Gives the machines that are left to automatic clusters that want them.
     pub(super) fn fill_accounts(&mut self) {
         while let Some(account) = self.accounts.pop_first() {
-            while let Some(turn) = self.next_starved(account) {
-                let used = self.world.account(account).machines;
-                let left = self.world.options.limits.machines_max.saturating_sub(used);
-                if left == 0 {
-                    break;
+            for purse in [Purse::Quota, Purse::PrePaid] {
+                while let Some(turn) = self.next_starved(account, purse) {
+                    let left = self.machines_left(account, &turn);
+                    if left == 0 {
+                        break;
+                    }
+                    self.feed(account, &turn, left);
                 }
-                self.feed(account, &turn, left);
             }
+            self.fit_prepaid(account);
         }
     }
 
-    fn next_starved(&self, account: AccountId) -> Option<Turn> {
-        self.world.starved.get(&account)?.get_min().cloned()
+    fn next_starved(&self, account: AccountId, purse: Purse) -> Option<Turn> {
+        self.world.starved.get(&(account, purse))?.get_min().cloned()
+    }
+
+    /// How many more machines an account may have for a task.
+    fn machines_left(&self, account: AccountId, turn: &Turn) -> u32 {
+        let shape = self.world.job_of(turn.job).spec.tasks[&turn.task].placement.shape();
+        let kind = shape.and_then(|shape| shape.instance_type.clone());
+        let kind = kind.or_else(|| self.world.options.default_type.clone());
+        if shape.is_some_and(|shape| Purse::of(&shape.resource) == Purse::PrePaid) {
+            return kind.map_or(0, |kind| self.prepaid_left(account, &kind));
+        }
+        self.quota_left(account, kind.as_ref())
+    }
+
+    /// How many more machines of a type the quota has room for.
+    pub(super) fn quota_left(&self, account: AccountId, kind: Option<&InstanceTypeName>) -> u32 {
+        let (used, may) = (self.world.account(account), self.world.allowance(account));
+        let machines = may.machines.saturating_sub(used.machines.into());
+        let cores = may.cores.saturating_sub(used.cores);
+        let by_cores = cores / self.world.options.cores_of(kind).max(1);
+        u32::try_from(machines.min(by_cores)).unwrap_or(u32::MAX)
     }
 
     /// Makes or tops up the automatic cluster of a task with at most `left` machines.

@@ -1,11 +1,11 @@
 //! Commands about clusters.
 //!
-//! Quota: an account may want `machines_max` machines over all clusters that are not being
-//! deleted. A user who asks for more is refused; an automatic cluster takes what is left and is
-//! topped up later, the task with the highest priority first.
+//! Quota: an account may want so many machines and cores over all clusters that are not being
+//! deleted, prepaid machines aside. A user who asks for more is refused; an automatic cluster
+//! takes what is left and is topped up later, the task with the highest priority first.
 
 use super::Draft;
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, market::Usage};
 use gristmill_model::{
     AccountId, Answer, ClusterChange, ClusterId, ClusterSpec, Event, GroupChange, GroupName,
     Refusal,
@@ -26,37 +26,47 @@ impl Draft<'_> {
         if let Some(answer) = self.answered_before(account, TokenUse::Cluster, token)? {
             return Ok(answer);
         }
-        let sizes = spec.groups.values().map(|group| group.desired);
-        self.within_quota(account, 0, sizes)?;
+        for group in spec.groups.values() {
+            self.within_size(group.desired)?;
+        }
+        let wished = Cluster::described(ClusterId(0), account, spec, &Purpose::Fixed, self.now);
+        let wished = wished.usage(&self.world.options);
+        self.within_quota(account, Usage::default(), wished)?;
         let cluster = self.ids.cluster();
         let purpose = Purpose::Fixed;
         let (spec, token, at) = (Arc::clone(spec), token.clone(), self.now);
         self.emit(Event::ClusterCreated { cluster, account, spec, purpose, token, at });
         self.fit_cluster(cluster);
+        self.accounts.insert(account);
         Ok(Answer::Cluster(cluster))
     }
 
-    /// Refuses sizes that are too large, each or together. `given_up` machines are freed by the
-    /// same command.
-    fn within_quota(
-        &self,
-        account: AccountId,
-        given_up: u32,
-        sizes: impl Iterator<Item = u32>,
-    ) -> Result<(), Refusal> {
-        let limits = &self.world.options.limits;
-        let mut sum = u64::from(self.world.account(account).machines) - u64::from(given_up);
-        let before = sum + u64::from(given_up);
-        for size in sizes {
-            if size > limits.group_size_max {
-                let reason = format!("{size} is not in [0, {}]", limits.group_size_max);
-                return Err(Refusal::Invalid { member: "DesiredVMCount", reason });
-            }
-            sum += u64::from(size);
+    fn within_size(&self, size: u32) -> Result<(), Refusal> {
+        let most = self.world.options.limits.group_size_max;
+        if size <= most {
+            return Ok(());
         }
-        let limit = u64::from(limits.machines_max);
-        if sum > limit && sum > before {
-            return Err(Refusal::Quota { what: "machines of an account", limit });
+        let reason = format!("{size} is not in [0, {most}]");
+        Err(Refusal::Invalid { member: "DesiredVMCount", reason })
+    }
+
+    /// Refuses what would use more than the account may. Using less is always possible, also
+    /// for an account that uses too much.
+    fn within_quota(&self, account: AccountId, old: Usage, new: Usage) -> Result<(), Refusal> {
+        let (used, may) = (self.world.account(account), self.world.allowance(account));
+        for (what, limit, used, old, new) in [
+            (
+                "machines",
+                may.machines,
+                used.machines.into(),
+                old.machines.into(),
+                new.machines.into(),
+            ),
+            ("cores", may.cores, used.cores, old.cores, new.cores),
+        ] {
+            if new > old && used - old + new > limit {
+                return Err(Refusal::Quota { what, limit, used });
+            }
         }
         Ok(())
     }
@@ -68,16 +78,14 @@ impl Draft<'_> {
         change: &Arc<ClusterChange>,
     ) -> Result<Answer, Refusal> {
         let cluster = self.active_cluster(account, id, "change")?;
-        let (mut given_up, mut sizes) = (0, Vec::new());
         for (name, group) in &change.groups {
             check_change(&cluster, name, group)?;
-            if let Some(desired) = group.desired {
-                given_up += cluster.groups[name].desired;
-                sizes.push(desired);
-            }
+            group.desired.map_or(Ok(()), |size| self.within_size(size))?;
         }
-        self.within_quota(account, given_up, sizes.into_iter())?;
         let news = what_is_new(&cluster, change);
+        let options = &self.world.options;
+        let (old, new) = (cluster.usage(options), cluster.changed(&news).usage(options));
+        self.within_quota(account, old, new)?;
         if !news.is_empty() {
             let change = Arc::new(news);
             self.emit(Event::ClusterChanged { cluster: id, change, at: self.now });
@@ -143,8 +151,11 @@ fn check_change(cluster: &Cluster, name: &GroupName, change: &GroupChange) -> Re
     let Some(group) = cluster.spec.groups.get(name) else {
         return Err(Refusal::UnknownGroup { group: name.clone() });
     };
-    let is_spot = matches!(group.resource, Resource::Spot { .. });
-    if change.spot.is_some() && !is_spot {
+    if group.resource == Resource::PrePaid && change.desired.is_some_and(|desired| desired > 0) {
+        let reason = format!("group `{name}` is prepaid: its size is what the operator set aside");
+        return Err(Refusal::Invalid { member: "DesiredVMCount", reason });
+    }
+    if change.spot.is_some() && !cluster.is_spot(name) {
         let reason = format!("group `{name}` has no spot machines");
         return Err(Refusal::Invalid { member: "SpotStrategy", reason });
     }
@@ -164,7 +175,8 @@ fn what_is_new(cluster: &Cluster, change: &ClusterChange) -> ClusterChange {
     });
     for (name, group) in &mut news.groups {
         let (old, size) = (&spec.groups[name], cluster.groups[name].desired);
-        group.desired = group.desired.filter(|desired| *desired != size);
+        let prepaid = old.resource == Resource::PrePaid;
+        group.desired = group.desired.filter(|desired| *desired != size && !prepaid);
         let (kind, image) = (group.instance_type.take(), group.image.take());
         group.instance_type = kind.filter(|kind| old.instance_type.as_ref() != Some(kind));
         group.image = image.filter(|image| old.image.as_ref() != Some(image));

@@ -27,8 +27,10 @@ impl Draft<'_> {
         }
         let group = &cluster.groups[name];
         let (alive, desired) = (group.alive(), group.desired);
-        for _ in alive..desired {
-            self.want_new(id, name);
+        if alive < desired && self.world.group_overpriced(cluster, name).is_none() {
+            for _ in alive..desired {
+                self.want_new(id, name);
+            }
         }
         for worker in self.most_dispensable(id, name, alive.saturating_sub(desired)) {
             self.send_away(worker, "the group was made smaller");
@@ -63,14 +65,35 @@ impl Draft<'_> {
         let (group, at) = (group.clone(), self.now);
         let wait = self.world.cluster_of(cluster).groups[&group].wait_until(&self.world.options);
         self.emit(Event::WorkerWanted { worker, generation, cluster, group, host_name, at });
-        match wait.filter(|again_at| *again_at > self.now) {
-            Some(again_at) => {
+        let is_spot = self.world.worker_of(worker).is_spot;
+        match (wait.filter(|again_at| *again_at > self.now), self.yields(is_spot)) {
+            (Some(again_at), _) => {
                 let reason = "machines of the group were lost as soon as they ran".to_owned();
-                let failed = None;
-                self.emit(Event::WorkerDelayed { worker, generation, reason, again_at, failed });
+                self.emit(Event::WorkerDelayed {
+                    worker,
+                    generation,
+                    reason,
+                    again_at,
+                    failed: None,
+                    not_for_room: true,
+                });
             }
-            None => self.ensure(worker),
+            (None, Some(reason)) => self.put_off(worker, reason),
+            (None, None) => self.ensure(worker),
         }
+    }
+
+    /// A spot machine waits until those on demand have room.
+    pub(super) fn put_off(&mut self, worker: WorkerId, reason: &str) {
+        let generation = self.world.worker_of(worker).generation;
+        self.emit(Event::WorkerDelayed {
+            worker,
+            generation,
+            reason: reason.to_owned(),
+            again_at: self.now.after(self.world.options.ask_again_max),
+            failed: None,
+            not_for_room: true,
+        });
     }
 
     /// Asks again for a machine that could not be made.

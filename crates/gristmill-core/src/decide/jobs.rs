@@ -33,16 +33,28 @@ impl Draft<'_> {
         }
         within_limits(spec, &self.world.options.limits)?;
         self.clusters_exist(account, spec)?;
-        let limit = self.world.options.limits.jobs_max;
-        if self.world.account(account).jobs >= limit {
-            return Err(Refusal::Quota { what: "jobs of an account", limit: limit.into() });
+        let (used, may) = (self.world.account(account), self.world.allowance(account));
+        if u64::from(used.jobs) >= may.jobs {
+            let (what, limit, used) = ("jobs", may.jobs, used.jobs.into());
+            return Err(Refusal::Quota { what, limit, used });
         }
+        let instances: u64 = spec.tasks.values().map(|task| u64::from(task.instance_count)).sum();
+        self.instances_allowed(account, instances)?;
         let newest = self.world.jobs.get_max().map(|(id, _)| *id);
         let job = self.ids.job(self.now, newest);
         let (spec, token, at) = (Arc::clone(spec), token.clone(), self.now);
         self.emit(Event::JobSubmitted { job, account, spec, token, at });
         self.accounts.insert(account);
         Ok(Answer::Job(job))
+    }
+
+    fn instances_allowed(&self, account: AccountId, more: u64) -> Result<(), Refusal> {
+        let used = self.world.account(account).instances;
+        let limit = self.world.allowance(account).instances;
+        if used + more > limit {
+            return Err(Refusal::Quota { what: "instances", limit, used });
+        }
+        Ok(())
     }
 
     /// The answer of the first time, when the same token was seen with the same body.
@@ -94,6 +106,7 @@ impl Draft<'_> {
     pub(super) fn start_job(&mut self, account: AccountId, id: JobId) -> Result<Answer, Refusal> {
         let job = self.owned_job(account, id)?;
         job.state.next(JobEvent::Start).map_err(|_| conflict(&job, "start"))?;
+        self.instances_allowed(account, job.instance_counts.total().into())?;
         self.emit(Event::JobRestarted { job: id, at: self.now });
         self.accounts.insert(account);
         Ok(Answer::Done)

@@ -49,9 +49,9 @@ impl Draft<'_> {
         let room = most.saturating_sub(worker.used());
         let open = !task.state.is_final() && task.blocked_by == 0;
         let here = job.cluster_of(&proposal.task) == Some(worker.cluster);
+        let takes_work = worker.state == WorkerState::Running && worker.notice.is_none();
         let waiting = task.waiting.common(&proposal.instances).smallest(room);
-        (worker.state == WorkerState::Running && open && here && !waiting.is_empty())
-            .then_some((waiting, worker.generation))
+        (takes_work && open && here && !waiting.is_empty()).then_some((waiting, worker.generation))
     }
 
     pub(super) fn on_reports(

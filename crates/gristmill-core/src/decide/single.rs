@@ -4,7 +4,9 @@
 
 use super::Draft;
 use crate::cluster::Worker;
-use gristmill_model::{AccountId, Answer, Refusal, WorkerState, input::WorkerPlace};
+use gristmill_model::{
+    AccountId, Answer, Refusal, WorkerState, input::WorkerPlace, spec::Resource,
+};
 use std::sync::Arc;
 
 impl Draft<'_> {
@@ -14,7 +16,12 @@ impl Draft<'_> {
         place: &WorkerPlace,
     ) -> Result<Answer, Refusal> {
         let worker = self.owned_worker(account, place, "delete")?;
-        let desired = self.world.cluster_of(place.cluster).groups[&place.group].desired;
+        let cluster = self.world.cluster_of(place.cluster);
+        if cluster.shape_of(&place.group).resource == Resource::PrePaid {
+            let reason = "the machine is prepaid; the operator sets how many there are".to_owned();
+            return Err(Refusal::Invalid { member: "DesiredVMCount", reason });
+        }
+        let desired = cluster.groups[&place.group].desired;
         // First the machine, or the group would choose another one to send away.
         self.send_away(worker.id, "deleted by its owner");
         self.resize_group(place.cluster, &place.group, desired.saturating_sub(1));

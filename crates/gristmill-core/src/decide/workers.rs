@@ -7,12 +7,23 @@
 use super::Draft;
 use crate::{
     cluster::Worker,
-    world::{Deadline, TokenKey},
+    world::{Crowded, Deadline, TokenKey},
 };
 use gristmill_model::{
-    Answer, Event, Generation, InstanceState, RunId, WorkerId, WorkerState, input::Seen,
+    Answer, ClusterId, Event, Generation, InstanceState, RunId, WorkerId, WorkerState, input::Seen,
 };
 use std::{collections::BTreeSet, sync::Arc};
+
+/// Why a machine is asked for again later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delay {
+    /// There is no room for it.
+    NoRoom,
+    /// It came and could not be set up.
+    Failed,
+    /// Anything else.
+    Other,
+}
 
 impl Draft<'_> {
     pub(super) fn on_worker_called(
@@ -82,12 +93,16 @@ impl Draft<'_> {
             (S::Deleting, Seen::Gone) => self.on_released(&worker),
             (S::Running, Seen::Gone) => self.lose(&worker, "lost: the provider has it no longer"),
             (S::Starting, Seen::Gone) => {
-                self.delay(&worker, "the machine went away before it called", false);
+                self.delay(&worker, "the machine went away before it called", Delay::Other);
             }
-            (S::Starting, Seen::NoRoom { reason } | Seen::Refused { reason }) => {
-                self.delay(&worker, reason, false);
+            (S::Starting, Seen::NoRoom { reason }) => {
+                self.delay(&worker, reason, Delay::NoRoom);
+                if !worker.is_spot {
+                    self.make_room();
+                }
             }
-            (S::Starting, Seen::Failed { reason }) => self.delay(&worker, reason, true),
+            (S::Starting, Seen::Refused { reason }) => self.delay(&worker, reason, Delay::Other),
+            (S::Starting, Seen::Failed { reason }) => self.delay(&worker, reason, Delay::Failed),
             // There: as wanted, or on its way out. A refusal for a machine that called, that is
             // going or that is not asked for now says nothing new.
             (S::Pending | S::Starting | S::Running | S::Deleting, _) => {}
@@ -97,27 +112,32 @@ impl Draft<'_> {
 
     fn on_released(&mut self, worker: &Worker) {
         self.emit(Event::WorkerGone { worker: worker.id, at: self.now });
+        if let Some(first) = self.first_in_line() {
+            let first = Arc::clone(self.world.worker_of(first));
+            self.want_again(&first);
+        }
         self.drop_empty_cluster(worker.cluster);
     }
 
-    /// It is asked for again later. `failed`: it came and could not be set up.
-    fn delay(&mut self, worker: &Worker, reason: &str, failed: bool) {
+    /// It is asked for again later.
+    fn delay(&mut self, worker: &Worker, reason: &str, why: Delay) {
         let (options, failures) = (&self.world.options, worker.failures + 1);
-        let wait = match failed {
-            true => options.back_off_set_up(failures),
-            false => options.back_off(failures),
+        let wait = match why {
+            Delay::Failed => options.back_off_set_up(failures),
+            Delay::NoRoom | Delay::Other => options.back_off(failures),
         };
         self.emit(Event::WorkerDelayed {
             worker: worker.id,
             generation: worker.generation,
             reason: reason.to_owned(),
             again_at: self.now.after(wait),
-            failed: failed.then_some(self.now),
+            failed: (why == Delay::Failed).then_some(self.now),
+            not_for_room: why != Delay::NoRoom,
         });
     }
 
     /// A machine is lost: its instances wait again, it goes, another one is wanted.
-    fn lose(&mut self, worker: &Worker, reason: &str) {
+    pub(super) fn lose(&mut self, worker: &Worker, reason: &str) {
         let Worker { id, cluster, .. } = *worker;
         for run in worker.runs.keys() {
             // Ending one run may fail the job and end the others.
@@ -153,10 +173,43 @@ impl Draft<'_> {
 
     fn on_worker_due(&mut self, id: WorkerId) {
         let worker = Arc::clone(self.world.worker_of(id));
-        if worker.state == WorkerState::Pending {
-            self.want_again(&worker);
-        } else {
-            self.lose(&worker, "lost: it did not call in time");
+        match (worker.state, self.yields(worker.is_spot)) {
+            (WorkerState::Pending, Some(reason)) => self.put_off(id, reason),
+            (WorkerState::Pending, None) => self.ask_for_the_first(&worker),
+            (WorkerState::Running, _) => self.reclaim(&worker),
+            _ => self.lose(&worker, "lost: it did not call in time"),
         }
+    }
+
+    /// Asks for a machine again; when several wait for room, for the one that comes first:
+    /// machines with work, the job with the highest priority, the oldest job.
+    fn ask_for_the_first(&mut self, due: &Worker) {
+        let first = (!due.not_for_room).then(|| self.first_in_line()).flatten();
+        match first.filter(|first| *first != due.id) {
+            None => self.want_again(due),
+            Some(first) => {
+                let first = Arc::clone(self.world.worker_of(first));
+                let wait = self.world.options.back_off(due.failures);
+                self.emit(Event::WorkerDelayed {
+                    worker: due.id,
+                    generation: due.generation,
+                    reason: due.hint.clone(),
+                    again_at: self.now.after(wait),
+                    failed: None,
+                    not_for_room: false,
+                });
+                self.want_again(&first);
+            }
+        }
+    }
+
+    fn first_in_line(&self) -> Option<WorkerId> {
+        let rank = |(cluster, set): (&ClusterId, &imbl::OrdSet<Crowded>)| {
+            let (is_spot, created, worker) = *set.get_min()?;
+            let turn = self.world.queues.get(cluster).and_then(|queue| queue.get_min());
+            let turn = turn.map(|turn| (turn.priority, turn.job));
+            Some((is_spot, turn.is_none(), turn, created, worker))
+        };
+        self.world.crowded.iter().filter_map(rank).min().map(|(.., worker)| worker)
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::{
     apply::blocked_by,
-    cluster::{Cluster, Group, LogLine, MachineShape, Worker},
+    cluster::{Cluster, Group, LogLine, MachineShape, Reclaim, Worker},
     job::{Attempts, Job, Task},
 };
 use gristmill_model::{
@@ -98,6 +98,10 @@ pub struct WorkerRecord {
     set_up_max: Seconds,
     #[serde(default, skip_serializing_if = "is_zero")]
     ahead: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    not_for_room: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notice: Option<Reclaim>,
 }
 
 fn is_no_time(seconds: &Seconds) -> bool {
@@ -273,10 +277,12 @@ impl WorkerRecord {
             made_as: worker.made_as.clone(),
             set_up_max: worker.set_up_max,
             ahead: worker.ahead,
+            not_for_room: worker.not_for_room,
+            notice: worker.notice,
         }
     }
 
-    pub(super) fn into_worker(self) -> Worker {
+    pub(super) fn into_worker(self, is_spot: bool) -> Worker {
         Worker {
             id: self.id,
             generation: self.generation,
@@ -293,6 +299,9 @@ impl WorkerRecord {
             made_as: self.made_as,
             set_up_max: self.set_up_max,
             ahead: self.ahead,
+            not_for_room: self.not_for_room,
+            notice: self.notice,
+            is_spot,
             runs: OrdMap::new(),
         }
     }

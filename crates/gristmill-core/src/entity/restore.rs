@@ -42,6 +42,7 @@ impl World {
                 Entity::Job(record) => pieces.jobs.push(record),
                 Entity::Cluster(record) => world.put_cluster(record),
                 Entity::Worker(record) => pieces.workers.push(record),
+                Entity::Market(record) => world.market = record.into(),
                 Entity::Token { key, record } => world.remember_token(key, record),
             }
         }
@@ -58,10 +59,8 @@ impl World {
 
     fn put_cluster(&mut self, record: ClusterRecord) {
         let cluster = record.into_cluster();
-        let (id, account, desired) = (cluster.id, cluster.account, cluster.desired());
-        if !cluster.deleting {
-            self.change_account(account, |account| account.machines += desired);
-        }
+        let (id, account, usage) = (cluster.id, cluster.account, cluster.usage(&self.options));
+        self.change_account(account, |account| account.take(usage));
         self.account_clusters.insert((account, id));
         self.clusters.insert(id, Arc::new(cluster));
     }
@@ -73,7 +72,8 @@ impl World {
             let to = format!("group `{group}` of {}", record.cluster);
             return Err(RestoreError::Missing { what: format!("machine {worker}"), to });
         }
-        self.add_worker(record.into_worker());
+        let is_spot = self.cluster_of(record.cluster).is_spot(&group);
+        self.add_worker(record.into_worker(is_spot));
         Ok(())
     }
 
@@ -87,7 +87,11 @@ impl World {
         let spec = spec.ok_or_else(|| missing("its specification".to_owned()))?;
         let job = record.into_job(spec).map_err(|task| missing(format!("task `{task}`")))?;
         self.account_jobs.insert((job.account, id));
-        self.change_account(job.account, |account| account.jobs += 1);
+        let instances = job.open_instances();
+        self.change_account(job.account, |account| {
+            account.jobs += 1;
+            account.instances += instances;
+        });
         let job = Arc::new(job);
         self.note_finished(&job, true);
         self.jobs.insert(id, Arc::clone(&job));

@@ -126,8 +126,8 @@ fn more_machines_than_the_quota_are_refused() {
          resize C a*70000
          cluster E a*3 by 2
          show C",
-        "refused: quota exhausted: machines of an account is limited to 3
-         refused: quota exhausted: machines of an account is limited to 3
+        "refused: quota exhausted: machines of an account: the limit is 3, 3 are in use
+         refused: quota exhausted: machines of an account: the limit is 3, 3 are in use
          refused: Groups: the cluster has no group `x`
          refused: DesiredVMCount: 70000 is not in [0, 65536]
          C Active; a of 1: c-a-1 Deleting (the group was made smaller), c-a-2 Starting; b of 2: c-b-3 Starting, c-b-4 Starting",

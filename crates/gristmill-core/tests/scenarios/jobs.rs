@@ -295,7 +295,7 @@ fn jobs_that_cannot_be_are_refused() {
          refused: InstanceCount: task `a`: 2000000 is not in [1, 1000000]
          refused: MaxRetryCount: task `a`: 101 is not in [0, 100]
          refused: DAG: the dependencies have a cycle
-         refused: quota exhausted: jobs of an account is limited to 1
+         refused: quota exhausted: jobs of an account: the limit is 1, 1 are in use
          deleting",
     );
 }

@@ -11,5 +11,6 @@ mod clusters;
 mod failures;
 mod jobs;
 mod machines;
+mod market;
 mod notices;
 mod script;

@@ -9,6 +9,8 @@
 //! stop J | restart J | delete J | priority J 7
 //! resize C group*1 | remove C
 //! change C type T, image I, g type T, g price 500, g price goes, env K=V
+//! cluster C g*2; spot 500; type T        or `spot goes`, `prepaid`; a job `on auto spot 500`
+//! price T 700 | price T none | prepaid 1 T 3 | quota 1 machines 3, cores 4
 //! drop H | recreate H                    one machine by host name
 //! call                                   every machine that was asked for calls
 //! call H | call H holding nothing        one machine calls, holding what it should or nothing
@@ -33,17 +35,16 @@
 //! answers of clusters are printed by themselves.
 
 use crate::{
-    builders::{self, a_cluster, a_group, a_shape, a_task},
-    notices,
+    builders::{self, a_cluster, a_shape, a_task},
+    market, notices,
 };
 use gristmill_core::{Decision, Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
     AccountId, Answer, Cause, ClusterChange, ClusterId, ClusterSpec, Effect, Event, Generation,
-    GroupChange, GroupName, Input, InstanceNo, InstanceState, JobId, JobSpec, Placement, Refusal,
-    RunId, RunOutcome, RunReport, Seconds, TaskName, Timestamp, WorkerId, WorkerState,
+    GroupChange, GroupName, GroupSpec, Input, InstanceNo, InstanceState, JobId, JobSpec, Placement,
+    Refusal, RunId, RunOutcome, RunReport, Seconds, TaskName, Timestamp, WorkerId, WorkerState,
     catalogue::InstanceTypeName,
     input::{Seen, Token, WorkerPlace},
-    spec::Resource,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -81,7 +82,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let world = World::new(Options::default());
+        let world = World::new(market::options());
         Self {
             replayed: world.clone(),
             world,
@@ -108,6 +109,7 @@ impl Stage {
             "job" => self.job(rest),
             "stop" | "restart" | "delete" | "priority" => self.job_command(verb, rest),
             "drop" | "recreate" => self.single(verb, rest),
+            "price" | "prepaid" | "quota" => drop(self.input(market::input(verb, rest))),
             "log" => self.show_log(rest),
             "resize" | "remove" | "change" => self.cluster_command(verb, rest),
             "call" => self.call(rest),
@@ -242,10 +244,12 @@ impl Stage {
         let (text, account) = by(text);
         let (name, rest) = text.split_once(' ').expect("a name and groups");
         let (rest, events) = rest.split_once("; notify ").unwrap_or((rest, ""));
-        let (groups, token) = rest.split_once("; token ").unwrap_or((rest, ""));
-        let groups = counted(groups)
-            .into_iter()
-            .map(|(group, desired)| (group.parse().expect("a group name"), a_group(desired)));
+        let (rest, token) = rest.split_once("; token ").unwrap_or((rest, ""));
+        let (groups, parts) = rest.split_once("; ").unwrap_or((rest, ""));
+        let made = market::group(parts);
+        let groups = counted(groups).into_iter().map(|(group, desired)| {
+            (group.parse().expect("a group name"), GroupSpec { desired, ..made.clone() })
+        });
         let (name_of, groups) = (name.parse().expect("a name"), groups.collect());
         let notification = notices::subscription(events);
         let spec = Arc::new(ClusterSpec { name: name_of, groups, notification, ..a_cluster() });
@@ -265,6 +269,7 @@ impl Stage {
         let placement = match placement {
             "auto" => Placement::Auto(a_shape(false)),
             "auto reserved" => Placement::Auto(a_shape(true)),
+            auto if auto.starts_with("auto ") => Placement::Auto(market::shape(&auto[5..])),
             "nowhere" => Placement::Fixed(ClusterId(7)),
             cluster => Placement::Fixed(self.clusters[cluster]),
         };
@@ -726,12 +731,7 @@ fn change_group(group: &mut GroupChange, what: &str, value: &str) {
         "size" => group.desired = Some(value.parse().expect("a number")),
         "type" => group.instance_type = Some(InstanceTypeName(value.to_owned())),
         "image" => group.image = Some(value.parse().expect("an image")),
-        "price" => group.spot = Some(Resource::Spot { price_limit_milli: price(value) }),
+        "price" => group.spot = Some(market::spot(value)),
         _ => panic!("no member `{what}`"),
     }
-}
-
-/// `goes`, or a price in thousandths.
-fn price(text: &str) -> Option<u32> {
-    (text != "goes").then(|| text.parse().expect("thousandths"))
 }

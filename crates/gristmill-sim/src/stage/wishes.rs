@@ -1,7 +1,7 @@
 //! The users: what they ask for, and how they tidy up when the faults are over.
 
 use super::*;
-use gristmill_model::{ClusterChange, GroupChange};
+use gristmill_model::{AccountId, ClusterChange, GroupChange, Quota};
 
 impl Stage {
     pub(super) fn on_wish(&mut self) {
@@ -20,6 +20,7 @@ impl Stage {
     /// After the faults: users give the machines that jobs wait for, or give the jobs up, and
     /// delete clusters that nobody needs.
     pub(super) fn tidy_up(&mut self) -> Result<(), String> {
+        self.open_the_market()?;
         let jobs = self.region.world.all_jobs().filter(|job| !job.state.is_final());
         let jobs: Vec<_> = jobs.map(|job| (job.id, job.account)).collect();
         for (job, account) in jobs {
@@ -39,6 +40,24 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// The operator gives everybody what they need.
+    fn open_the_market(&mut self) -> Result<(), String> {
+        let mut wishes = Vec::new();
+        let market = self.region.world.market();
+        for instance_type in market.prices.keys().cloned() {
+            wishes.push(Input::SetSpotPrice { instance_type, price: None });
+        }
+        for account in market.quotas.keys().copied() {
+            wishes.push(Input::SetQuota { account, quota: Quota::default() });
+        }
+        for account in [AccountId(1), AccountId(2)] {
+            for instance_type in users::kinds() {
+                wishes.push(Input::SetPrepaid { account, instance_type, machines: 8 });
+            }
+        }
+        wishes.into_iter().try_for_each(|wish| self.input(wish, Sender::User(0)))
     }
 
     pub(super) fn is_needed(&self, cluster: ClusterId) -> bool {

@@ -3,8 +3,8 @@
 
 use gristmill_model::{
     AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Effect, Event, FinishedRun,
-    Generation, GroupChange, InstanceNo, JobId, JobSpec, JobState, RunId, RunOutcome, TaskName,
-    Timestamp, WorkerId,
+    Generation, GroupChange, InstanceNo, JobId, JobSpec, JobState, PriceMilli, Quota, ReclaimCause,
+    RunId, RunOutcome, TaskName, Timestamp, WorkerId,
     catalogue::InstanceTypeName,
     change::NewMounts,
     event::{AfterRun, EnsureWorker, Purpose, TokenUse},
@@ -165,6 +165,7 @@ pub fn every_event() -> Vec<Event> {
     events.extend(run_events());
     events.extend(cluster_events());
     events.extend(worker_events());
+    events.extend(market_events());
     events.extend([TokenUse::Job, TokenUse::Cluster].map(|used_for| Event::TokenExpired {
         account: AccountId(1),
         used_for,
@@ -298,19 +299,44 @@ fn cluster_change() -> ClusterChange {
     }
 }
 
+fn market_events() -> Vec<Event> {
+    let (account, at) = (AccountId(7), Timestamp(1_500_000_000_123_456));
+    let kind = || InstanceTypeName("ecs.sn1.large".into());
+    let quota = Quota { machines: Some(5), cores: Some(9), ..Quota::default() };
+    vec![
+        Event::SpotPriceSet { instance_type: kind(), price: Some(PriceMilli(600)), at },
+        Event::PrepaidSet { account, instance_type: kind(), machines: 3, at },
+        Event::QuotaSet { account, quota, at },
+    ]
+}
+
+fn delayed(reason: &str, not_for_room: bool) -> Event {
+    Event::WorkerDelayed {
+        worker: WORKER,
+        generation: Generation(2),
+        reason: reason.into(),
+        again_at: Timestamp(1_500_000_000_123_456),
+        failed: None,
+        not_for_room,
+    }
+}
+
 fn worker_events() -> Vec<Event> {
     let (worker, generation) = (WORKER, Generation(2));
     let (cluster, at) = (ClusterId(7), Timestamp(1_500_000_000_123_456));
     let group = "g".parse().expect("a legal name");
     vec![
         Event::WorkerWanted { worker, generation, cluster, group, host_name: "n0".into(), at },
-        Event::WorkerDelayed {
+        delayed("no room", false),
+        delayed("no provider offers it", true),
+        Event::WorkerNoticed {
             worker,
-            generation,
-            reason: "no room".into(),
-            again_at: at,
-            failed: None,
+            cause: ReclaimCause::Price,
+            reason: "the price".into(),
+            until: at,
+            at,
         },
+        Event::NoticeWithdrawn { worker, at },
         Event::WorkerRunning { worker, generation, address: "10.0.0.7".into(), ahead: 0, at },
         Event::WorkerRunning { worker, generation, address: "10.0.0.7".into(), ahead: 8, at },
         Event::WorkerDeleting { worker, reason: "idle".into(), at },

@@ -1,0 +1,218 @@
+//! What the operator sets, and spot machines that are taken back.
+//!
+//! A spot machine whose limit is passed is told so and takes nothing new; after
+//! `Options::spot_notice` it goes, and its runs are put back like those of a lost machine: no
+//! retry is used up. When the price falls before that, it stays. Machines that do not run yet go
+//! at once. While the price is too high the group wants no machines; it asks again when it falls.
+//!
+//! A machine on demand (or prepaid) that finds no room may have the place of a spot machine: one
+//! for each, the one with the fewest runs. While such machines wait, spot machines do not ask.
+//!
+//! Prepaid machines go to the groups that ask for them: an automatic cluster takes what its task
+//! needs, a group of the user takes what is left, the oldest cluster first. What is idle there an
+//! automatic cluster may have. When there are too many, groups of users give first, the youngest
+//! cluster first.
+
+use super::Draft;
+use crate::{
+    cluster::{Cluster, Group, Worker},
+    market::Purse,
+};
+use gristmill_model::{
+    AccountId, Answer, ClusterId, Event, GroupName, PriceMilli, Quota, ReclaimCause, Timestamp,
+    WorkerId, WorkerState, catalogue::InstanceTypeName, event::Purpose,
+};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+
+/// Why a spot machine goes or does not ask while machines on demand wait.
+const NEEDED: &str = "its place is needed for machines on demand";
+
+/// A group of prepaid machines.
+struct PrepaidGroup {
+    /// Sort key: the oldest cluster first.
+    created: Timestamp,
+    cluster: ClusterId,
+    group: GroupName,
+    kind: InstanceTypeName,
+    size: u32,
+    /// Whether it takes whatever is left.
+    greedy: bool,
+    /// How many of its machines have work.
+    busy: u32,
+}
+
+impl Draft<'_> {
+    pub(super) fn set_spot_price(
+        &mut self,
+        instance_type: &InstanceTypeName,
+        price: Option<PriceMilli>,
+    ) -> Answer {
+        if self.world.market.prices.get(instance_type).copied() == price {
+            return Answer::Done;
+        }
+        let (instance_type, at) = (instance_type.clone(), self.now);
+        self.emit(Event::SpotPriceSet { instance_type, price, at });
+        let spot: Vec<_> = self.world.spot.iter().copied().collect();
+        for worker in spot {
+            self.review_price(worker);
+        }
+        let is_open = |it: &&Arc<Cluster>| !it.deleting && it.groups.keys().any(|g| it.is_spot(g));
+        let clusters: Vec<_> =
+            self.world.clusters.values().filter(is_open).map(|cluster| cluster.id).collect();
+        clusters.into_iter().for_each(|cluster| self.fit_cluster(cluster));
+        Answer::Done
+    }
+
+    /// Tells a spot machine that it goes, or that it stays after all.
+    fn review_price(&mut self, id: WorkerId) {
+        let worker = Arc::clone(self.world.worker_of(id));
+        let dear = self.world.worker_overpriced(&worker);
+        let told = worker.notice.map(|notice| notice.cause);
+        match (worker.state, dear, told) {
+            (WorkerState::Deleting, ..) => {}
+            (WorkerState::Pending | WorkerState::Starting, Some(reason), _) => {
+                self.send_away(id, &reason);
+            }
+            (WorkerState::Running, Some(reason), None) => {
+                self.give_notice(id, ReclaimCause::Price, &reason);
+            }
+            (_, None, Some(ReclaimCause::Price)) => {
+                self.emit(Event::NoticeWithdrawn { worker: id, at: self.now });
+            }
+            _ => {}
+        }
+    }
+
+    fn give_notice(&mut self, worker: WorkerId, cause: ReclaimCause, reason: &str) {
+        let (reason, at) = (reason.to_owned(), self.now);
+        let until = at.after(self.world.options.spot_notice);
+        self.emit(Event::WorkerNoticed { worker, cause, reason, until, at });
+    }
+
+    /// A noticed machine's time is over.
+    pub(super) fn reclaim(&mut self, worker: &Worker) {
+        let why = worker.hint.strip_prefix("to be reclaimed: ").unwrap_or(&worker.hint);
+        self.lose(worker, &format!("reclaimed: {why}"));
+    }
+
+    /// A machine that is not on the spot market found no room.
+    pub(super) fn make_room(&mut self) {
+        let world = &self.world;
+        let needy = |(spot, ..): &&(bool, Timestamp, WorkerId)| !spot;
+        let needy = world.crowded.values().flat_map(|set| set.iter().filter(needy)).count();
+        let spot = || world.spot.iter().map(|id| world.worker_of(*id));
+        let goes = |it: &&Arc<Worker>| it.notice.is_some() || it.state == WorkerState::Deleting;
+        if spot().filter(goes).count() >= needy {
+            return;
+        }
+        let there = |it: &&Arc<Worker>| {
+            matches!(it.state, WorkerState::Starting | WorkerState::Running) && it.notice.is_none()
+        };
+        let rank = |it: &Arc<Worker>| (it.state, it.used(), Reverse(it.created), it.id);
+        let Some((state, .., id)) = spot().filter(there).map(rank).min() else { return };
+        match state {
+            WorkerState::Running => self.give_notice(id, ReclaimCause::Capacity, NEEDED),
+            _ => {
+                let worker = Arc::clone(self.world.worker_of(id));
+                self.send_away(id, NEEDED);
+                self.fit_group(worker.cluster, &worker.group);
+            }
+        }
+    }
+
+    /// Why a spot machine does not ask for a place now.
+    pub(super) fn yields(&self, is_spot: bool) -> Option<&'static str> {
+        let mut first = self.world.crowded.values().filter_map(|set| set.get_min());
+        (is_spot && first.any(|(spot, ..)| !spot)).then_some(NEEDED)
+    }
+
+    pub(super) fn set_quota(&mut self, account: AccountId, quota: Quota) -> Answer {
+        let present = self.world.market.quotas.get(&account).copied().unwrap_or_default();
+        if present != quota {
+            self.emit(Event::QuotaSet { account, quota, at: self.now });
+            self.accounts.insert(account);
+        }
+        Answer::Done
+    }
+
+    pub(super) fn set_prepaid(
+        &mut self,
+        account: AccountId,
+        instance_type: &InstanceTypeName,
+        machines: u32,
+    ) -> Answer {
+        if self.set_aside(account, instance_type) != machines {
+            let (instance_type, at) = (instance_type.clone(), self.now);
+            self.emit(Event::PrepaidSet { account, instance_type, machines, at });
+            self.accounts.insert(account);
+        }
+        Answer::Done
+    }
+
+    fn set_aside(&self, account: AccountId, kind: &InstanceTypeName) -> u32 {
+        self.world.market.prepaid.get(&(account, kind.clone())).copied().unwrap_or(0)
+    }
+
+    /// How many prepaid machines of a type an automatic cluster may have: those that nobody has
+    /// and those that are idle in clusters of the user.
+    pub(super) fn prepaid_left(&self, account: AccountId, kind: &InstanceTypeName) -> u32 {
+        let groups = self.prepaid_groups(account).into_iter().filter(|it| it.kind == *kind);
+        let taken: u32 = groups.map(|it| if it.greedy { it.busy } else { it.size }).sum();
+        self.set_aside(account, kind).saturating_sub(taken)
+    }
+
+    /// Deals the prepaid machines of an account.
+    pub(super) fn fit_prepaid(&mut self, account: AccountId) {
+        let groups = self.prepaid_groups(account);
+        let kinds: BTreeSet<_> = groups.iter().map(|group| group.kind.clone()).collect();
+        for kind in kinds {
+            let mine = || groups.iter().filter(|group| group.kind == kind);
+            let taken: u32 = mine().map(|group| group.size).sum();
+            let there = self.set_aside(account, &kind);
+            if let Some(first) = mine().find(|group| group.greedy)
+                && taken < there
+            {
+                let size = first.size + there - taken;
+                self.resize_group(first.cluster, &first.group, size);
+            }
+            let mut over = taken.saturating_sub(there);
+            let mut givers: Vec<_> = mine().collect();
+            givers.reverse();
+            givers.sort_by_key(|group| !group.greedy);
+            for group in givers {
+                let less = over.min(group.size);
+                over -= less;
+                if less > 0 {
+                    self.resize_group(group.cluster, &group.group, group.size - less);
+                }
+            }
+        }
+    }
+
+    fn busy(&self, group: &Group) -> u32 {
+        let workers = group.workers.iter().map(|id| self.world.worker_of(*id));
+        workers.filter(|worker| worker.used() > 0).count() as u32
+    }
+
+    fn prepaid_groups(&self, account: AccountId) -> Vec<PrepaidGroup> {
+        let clusters = self.world.clusters_of(account, None).filter(|it| !it.deleting);
+        let groups = clusters.flat_map(|it| it.groups.iter().map(move |entry| (it, entry)));
+        let mut found: Vec<_> = groups
+            .filter_map(|(cluster, (name, group))| {
+                let shape = cluster.shape_of(name);
+                let kind = shape.instance_type.or_else(|| self.world.options.default_type.clone());
+                (Purse::of(&shape.resource) == Purse::PrePaid).then_some(PrepaidGroup {
+                    created: cluster.created,
+                    cluster: cluster.id,
+                    group: name.clone(),
+                    kind: kind?,
+                    size: group.desired,
+                    greedy: cluster.purpose == Purpose::Fixed,
+                    busy: self.busy(group),
+                })
+            })
+            .collect();
+        found.sort_by_key(|it| (it.created, it.cluster, it.group.clone()));
+        found
+    }
+}
