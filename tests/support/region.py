@@ -50,6 +50,7 @@ class Region:
         self.directory = directory
         self.api, self.oss, self.mns = free_ports(3)
         self.settings = settings or {}
+        self.flags = []
         self.process = None
 
     @property
@@ -62,6 +63,7 @@ class Region:
         environment.update(self.settings)
         ports = {"--listen": self.api, "--oss-listen": self.oss, "--mns-listen": self.mns}
         command = [self.program, "serve", "--data-dir", self.data]
+        command += self.flags
         for flag, port in ports.items():
             command += [flag, f"127.0.0.1:{port}"]
         log = open(os.path.join(self.directory, "serve.log"), "a")

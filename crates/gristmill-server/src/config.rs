@@ -1,7 +1,7 @@
 //! How a region is set up. One struct per concern, defaults that work on one machine.
 
 use crate::messaging::config::{NotificationConfig, OutboundConfig};
-use gristmill_model::{Seconds, spec::Limits};
+use gristmill_model::{Seconds, catalogue::InstanceTypeName, spec::Limits};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -41,6 +41,8 @@ pub struct RegionConfig {
     pub daemons: DaemonsConfig,
     /// Machines on this host.
     pub local: LocalConfig,
+    /// Machines on the spot market.
+    pub spot: SpotConfig,
     /// Shells on machines.
     pub shell: ShellConfig,
     /// How notices are delivered.
@@ -97,6 +99,7 @@ impl Default for RegionConfig {
             sync: SyncConfig::default(),
             daemons: DaemonsConfig::default(),
             local: LocalConfig::default(),
+            spot: SpotConfig::default(),
             shell: ShellConfig::default(),
             notifications: NotificationConfig::default(),
             outbound: OutboundConfig::default(),
@@ -167,6 +170,34 @@ pub struct DaemonsConfig {
 impl Default for DaemonsConfig {
     fn default() -> Self {
         Self { idle_max: Seconds(300) }
+    }
+}
+
+/// Machines on the spot market. Since 0.2.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpotConfig {
+    /// How long a machine still runs after it was told that it will be reclaimed.
+    pub notice: Seconds,
+    /// Prices that are set at each start, `[[spot.price]]`. Prices of other types stay as the
+    /// operator set them.
+    pub price: Vec<SpotPrice>,
+}
+
+/// The price of spot machines of a type. Since 0.2.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpotPrice {
+    /// Which type.
+    #[serde(rename = "type")]
+    pub instance_type: InstanceTypeName,
+    /// In currency units; three decimals count.
+    pub price: f64,
+}
+
+impl Default for SpotConfig {
+    fn default() -> Self {
+        Self { notice: Seconds(10), price: Vec::new() }
     }
 }
 

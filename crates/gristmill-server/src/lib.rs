@@ -22,6 +22,7 @@ mod keys;
 mod launch;
 mod listeners;
 mod machine;
+mod market;
 pub mod messaging;
 mod mill;
 mod pages;

@@ -19,8 +19,9 @@ use crate::{
     keys::KeyRing,
     launch::Launch,
     listeners::Listeners,
+    market,
     messaging::{MessageService, Messaging, MessagingError},
-    mill::{Clock, Mill},
+    mill::{Clock, Mill, MillError},
     pages, patience,
     recovery::{Recovery, RecoveryError, recover},
     registrar::Registrar,
@@ -87,6 +88,9 @@ pub enum RegionError {
     /// The addresses of machines.
     #[error("could not read who has which address")]
     Seats(#[from] LeaseError),
+    /// The prices of the settings file.
+    #[error("could not set the spot prices")]
+    Market(#[source] MillError),
     /// A port.
     #[error("could not listen on {address} for {what}")]
     Listen {
@@ -159,7 +163,7 @@ impl Region {
         let (api, oss_address) = (listeners.api_address(), listeners.oss_address());
         let mns_address = listeners.mns_address();
         let provider = provider(&config)?;
-        let options = options(&config, provider.as_ref());
+        let options = options(&config, &catalogue, provider.as_ref());
         let mut recovered = recover(&config.data_dir, options)?;
         let registry = Registry::open(&config.data_dir).map_err(RegionError::Registry)?;
         let standing = standing(&mut recovered);
@@ -192,6 +196,7 @@ impl Region {
         };
         let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone(), seats.clone());
         let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone(), clock.clone());
+        market::apply(&mill, &config.spot).await.map_err(RegionError::Market)?;
         let (halt, halting) = watch::channel(false);
         let door = Arc::new(Door {
             mill: mill.clone(),
@@ -275,7 +280,7 @@ fn briefing(config: &RegionConfig, oss_address: SocketAddr, seats: &Seats) -> Br
 }
 
 /// What the rules go by.
-fn options(config: &RegionConfig, provider: &dyn Provider) -> Options {
+fn options(config: &RegionConfig, catalogue: &Catalogue, provider: &dyn Provider) -> Options {
     Options {
         limits: within_reach(&config.limits, provider),
         ask_again_max: ASK_AGAIN_MAX,
@@ -284,6 +289,9 @@ fn options(config: &RegionConfig, provider: &dyn Provider) -> Options {
         finished_kept: config.history.live,
         finished_kept_max: config.history.live_max,
         bootstrap_max: config.patience.bootstrap_max,
+        default_type: Some(catalogue.default.clone()),
+        cores: catalogue.types.iter().map(|it| (it.name.clone(), it.cpu_cores)).collect(),
+        spot_notice: config.spot.notice,
         ..Options::default()
     }
 }

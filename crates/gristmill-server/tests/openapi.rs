@@ -244,7 +244,12 @@ fn what_is_on_offer_has_exactly_the_documented_members() {
     check_exact("AvailableResource", &types);
     check_exact("InstanceDesc", &bodies::InstanceDesc::default());
     check_exact("NetworkDesc", &bodies::NetworkDesc::default());
-    check_exact("Quotas", &bodies::Quotas::of(&[]));
+    let quotas = bodies::Quotas {
+        account_quotas: vec![bodies::AccountQuota::default()],
+        ..bodies::Quotas::of(&[], true)
+    };
+    check_exact("Quotas", &quotas);
+    check_exact("AccountQuota", &bodies::AccountQuota::default());
 }
 
 /// The examples of a request's schema, each read by `read`.

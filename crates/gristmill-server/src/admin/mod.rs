@@ -14,7 +14,10 @@ mod notifications;
 
 pub(crate) use keys::check_policy;
 
-use crate::door::{Call, Door, Reply};
+use crate::{
+    door::{Call, Door, Reply},
+    market,
+};
 use gristmill_model::AccountId;
 use gristmill_wire::{
     api::Query,
@@ -60,7 +63,10 @@ pub async fn dispatch(door: &Door, call: &Call, path: &[String]) -> Result<Reply
         ("POST", ["keys", key, "enable"]) => keys::switch(door, key, true).await,
         ("POST", ["keys", key, "disable"]) => keys::switch(door, key, false).await,
         ("GET", ["notifications"]) => notifications::list(door).await,
-        (method, _) => {
+        (method, path) => {
+            if let Some(answer) = market::dispatch(door, call, path).await {
+                return answer;
+            }
             let target = quote(call.target.split('?').next().unwrap_or_default());
             let message = format!("the admin door has no {method} {target}");
             Err(ApiError::new(Code::InvalidUrlPattern, message))

@@ -5,6 +5,7 @@ use crate::door::{Call, Door, Reply};
 use gristmill_core::{Cluster, LogLine, Worker, World};
 use gristmill_model::{
     AccountId, Answer, ClusterId, GroupName, Input, WorkerId, WorkerState, input::WorkerPlace,
+    spec::Resource,
 };
 use gristmill_wire::{
     api::{
@@ -67,7 +68,7 @@ fn body(cluster: &Cluster) -> bodies::Cluster {
         spec: &cluster.spec,
         state: if cluster.deleting { "Deleting" } else { "Active" },
         created: cluster.created,
-        desired: &group_numbers(|group| group.desired),
+        desired: &desired(cluster),
         actual: &group_numbers(|group| group.metrics.running),
         metrics: ClusterMetrics {
             starting_count: metrics.starting,
@@ -77,6 +78,17 @@ fn body(cluster: &Cluster) -> bodies::Cluster {
         },
         operation_logs: &logs,
     })
+}
+
+/// The sizes that were asked for; of prepaid machines none is, whatever the operator set aside.
+fn desired(cluster: &Cluster) -> BTreeMap<GroupName, u32> {
+    let asked = |name: &GroupName, group: &gristmill_core::Group| match cluster.spec.groups[name]
+        .resource
+    {
+        Resource::PrePaid => 0,
+        Resource::OnDemand | Resource::Spot { .. } => group.desired,
+    };
+    cluster.groups.iter().map(|(name, group)| (name.clone(), asked(name, group))).collect()
 }
 
 /// `[<time>][<group>][<machine>]text`, the brackets only where they apply.

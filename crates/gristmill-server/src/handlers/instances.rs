@@ -134,7 +134,13 @@ fn body(
             body.start_time = WireTime(Some(*since));
             body.node_ip = world.worker(*worker).map(|it| it.address.clone()).unwrap_or_default();
         }
-        (InstanceState::Waiting | InstanceState::Placed { .. }, _) | (_, None) => {}
+        (InstanceState::Waiting | InstanceState::Placed { .. }, Some(attempt)) => {
+            // It was there before and came back: what happened is all that can be told.
+            if view.task.attempts(number).put_back > 0 {
+                body.result.detail = describe(&attempt.outcome);
+            }
+        }
+        (_, None) => {}
         (_, Some(attempt)) => show_attempt(&mut body, state, attempt),
     }
     body.progress = if *state == InstanceState::Finished { 100 } else { 0 };

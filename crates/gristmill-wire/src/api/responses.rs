@@ -439,6 +439,20 @@ body! {
         available_cluster_instance_system_disk_type: Vec<String>,
         /// Types of data disks.
         available_cluster_instance_data_disk_type: Vec<String>,
+        /// Ours: what the account may use and does use.
+        account_quotas: Vec<AccountQuota>,
+    }
+}
+
+body! {
+    /// One quota of an account.
+    AccountQuota {
+        /// `Machines`, `Cores`, `Jobs`, `Instances`.
+        name: String,
+        /// The most there may be.
+        limit: u64,
+        /// What there is.
+        used: u64,
     }
 }
 
@@ -501,34 +515,36 @@ fn disk_kinds() -> Vec<String> {
 }
 
 /// The ways to pay a region offers.
-fn resource_kinds() -> Vec<String> {
-    ["OnDemand", "Spot", "PrePaid"].map(str::to_owned).to_vec()
+fn resource_kinds(has_prepaid: bool) -> Vec<String> {
+    let kinds = ["OnDemand", "Spot"].into_iter().chain(has_prepaid.then_some("PrePaid"));
+    kinds.map(str::to_owned).collect()
 }
 
 impl Quotas {
-    /// What a region with these types offers. Every type is also in [`AvailableResource::of`],
-    /// or `bcs` hides it.
-    pub fn of(types: &[InstanceType]) -> Self {
+    /// What a region with these types offers an account, with or without prepaid machines. Every
+    /// type is also in [`AvailableResource::of`], or `bcs` hides it.
+    pub fn of(types: &[InstanceType], has_prepaid: bool) -> Self {
         let names: Vec<_> = types.iter().map(|kind| kind.name.to_string()).collect();
         Self {
-            available_cluster_resource_type: resource_kinds(),
+            available_cluster_resource_type: resource_kinds(has_prepaid),
             available_cluster_instance_type: names.clone(),
             available_spot_instance_type: names,
             available_cluster_instance_system_disk_type: disk_kinds(),
             available_cluster_instance_data_disk_type: disk_kinds(),
+            account_quotas: Vec::new(),
         }
     }
 }
 
 impl AvailableResource {
-    /// What a region with these types offers.
-    pub fn of(types: &[InstanceType]) -> Self {
+    /// What a region with these types offers an account with prepaid machines of those.
+    pub fn of(types: &[InstanceType], prepaid: &[InstanceType]) -> Self {
         let types: Vec<InstanceDesc> = types.iter().map(InstanceDesc::from).collect();
         Self {
             available_cluster_instance_type: types.clone(),
             available_spot_instance_type: types,
-            available_prepaid_instance_type: Vec::new(),
-            available_resource_type: resource_kinds(),
+            available_prepaid_instance_type: prepaid.iter().map(InstanceDesc::from).collect(),
+            available_resource_type: resource_kinds(!prepaid.is_empty()),
             available_system_disk_type: disk_kinds(),
             available_data_disk_type: disk_kinds(),
         }

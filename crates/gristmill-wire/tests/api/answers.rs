@@ -143,17 +143,17 @@ fn quotas_and_available_resources() {
     let (kinds, disks) =
         (json!(["OnDemand", "Spot", "PrePaid"]), json!(["cloud_efficiency", "cloud_ssd"]));
     check(
-        &Quotas::of(&types),
+        &Quotas::of(&types, true),
         json!({"AvailableClusterResourceType": kinds,
             "AvailableClusterInstanceType": ["ecs.sn1.medium"],
             "AvailableSpotInstanceType": ["ecs.sn1.medium"],
             "AvailableClusterInstanceSystemDiskType": disks,
-            "AvailableClusterInstanceDataDiskType": disks}),
+            "AvailableClusterInstanceDataDiskType": disks, "AccountQuotas": []}),
     );
     check(
-        &AvailableResource::of(&types),
+        &AvailableResource::of(&types, &types),
         json!({"AvailableClusterInstanceType": desc, "AvailableSpotInstanceType": desc,
-            "AvailablePrepaidInstanceType": [], "AvailableResourceType": kinds,
+            "AvailablePrepaidInstanceType": desc, "AvailableResourceType": kinds,
             "AvailableSystemDiskType": disks, "AvailableDataDiskType": disks}),
     );
 }

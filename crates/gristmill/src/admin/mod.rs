@@ -10,6 +10,7 @@ mod app;
 mod books;
 mod credentials;
 mod key;
+mod market;
 mod notifications;
 mod shell;
 mod words;
@@ -68,6 +69,15 @@ enum Noun {
     /// Access keys of accounts
     #[command(subcommand)]
     Key(key::Key),
+    /// Prices of spot machines
+    #[command(subcommand)]
+    SpotPrice(market::SpotPrice),
+    /// Machines set aside for an account
+    #[command(subcommand)]
+    Prepaid(market::Prepaid),
+    /// How much an account may use
+    #[command(subcommand)]
+    Quota(market::Quota),
     /// Make a temporary access key
     Credentials(credentials::Credentials),
     /// List jobs and clusters whose notifications cannot be delivered now
@@ -107,6 +117,9 @@ impl Admin {
                 Noun::Account(account) => account.run(&door).await,
                 Noun::App(app) => app.run(&door).await,
                 Noun::Key(key) => key.run(&door).await,
+                Noun::SpotPrice(price) => price.run(&door).await,
+                Noun::Prepaid(prepaid) => prepaid.run(&door).await,
+                Noun::Quota(quota) => quota.run(&door).await,
                 Noun::Credentials(credentials) => credentials.run(&door).await,
                 Noun::Notifications(notifications) => notifications.run(&door).await,
                 Noun::Shell(_) => unreachable!("it was run above"),
