@@ -218,7 +218,11 @@ fn shape(reserve_on_fail: bool) -> AutoCluster {
 }
 
 fn creation(account: AccountId, chance: &mut Chance, number: u64) -> Input {
-    let spec = Arc::new(cluster_of(chance.between(0, 3)));
+    let mut spec = cluster_of(chance.between(0, 3));
+    for group in spec.groups.values_mut() {
+        group.resource = resource(chance);
+    }
+    let spec = Arc::new(spec);
     Input::CreateCluster { account, spec, token: token(number) }
 }
 
@@ -228,7 +232,7 @@ pub fn cluster_of(desired: u32) -> ClusterSpec {
         desired,
         instance_type: None,
         image: None,
-        resource: resource(chance),
+        resource: Resource::OnDemand,
         host_name_prefix: String::new(),
         mode: String::new(),
     };
