@@ -100,7 +100,7 @@ fn change(chance: &mut Chance) -> ClusterChange {
     let group_change = GroupChange {
         desired: Some(chance.between(0, 3)),
         instance_type: kind,
-        spot: chance.one_in(9).then(|| Resource::Spot { price_limit_milli: Some(5) }),
+        spot: chance.one_in(9).then_some(Resource::Spot { price_limit_milli: Some(5) }),
         ..GroupChange::default()
     };
     ClusterChange {
