@@ -279,7 +279,7 @@ mod tests {
             state: "Running",
             action: "delete",
         };
-        let quota = Refusal::Quota { what: "jobs", limit: 1 };
+        let quota = Refusal::Quota { what: "jobs", limit: 1, used: 1 };
         let invalid = Refusal::Invalid { member: "ClusterId", reason: "unknown".into() };
         for (refusal, status, code) in [
             (not_found, 404, "InvalidResource.NotFound"),
