@@ -122,7 +122,7 @@ fn input(world: &World, (what, a, b, c): Step, now: Timestamp) -> Option<Input> 
                     Input::SetPrepaid { account, instance_type, machines }
                 }
                 _ => {
-                    let price = (c % 3 > 0).then(|| PriceMilli(c % 9));
+                    let price = (c % 3 > 0).then_some(PriceMilli(c % 9));
                     Input::SetSpotPrice { instance_type, price }
                 }
             }
