@@ -1,7 +1,7 @@
 """集群管理: clusters on demand, spot and prepaid."""
 
 import here
-from here import TYPE, a_cluster, gone, running_machines, sdk, wait_for
+from here import TYPE, a_cluster, bcs, gone, running_machines, sdk, wait_for
 
 
 def removed(cluster):
@@ -54,3 +54,34 @@ def test_a_spot_price_limit_has_three_decimals():
         return
     removed(made)
     raise AssertionError("four decimals were taken")
+
+
+def test_a_spot_cluster_by_the_command_line():
+    """`bcs cc` makes a spot cluster, `bcs uc` changes the price it would pay."""
+    client = sdk()
+    clusters = lambda: {cluster.Id for cluster in client.list_clusters("", 100).Items}
+    before = clusters()
+    bcs("cc", "cluster_1", "-i", "img-ubuntu", "-t", TYPE, "-n", "0", "--resource_type", "Spot", "--spot_price_limit", "0.1")
+    made = clusters() - before
+    assert len(made) == 1, made
+    cluster = made.pop()
+    limits = lambda: [group.SpotPriceLimit for group in client.get_cluster(cluster).Groups.values()]
+    assert limits() == [0.1], limits()
+    bcs("uc", cluster, "--spot_price_limit", "0.2")
+    assert limits() == [0.2], limits()
+    removed(cluster)
+
+
+def test_a_prepaid_cluster():
+    """The size of a prepaid group is set to 0 and cannot be changed: its machines are bought, not asked for."""
+    client = sdk()
+    cluster = client.create_cluster(a_cluster({"group": {"ResourceType": "PrePaid", "DesiredVMCount": 0}})).Id
+    assert client.get_cluster(cluster).Groups["group"].DesiredVMCount == 0
+    try:
+        client.change_cluster_desired_vm_count(cluster, group=3)
+    except Exception as error:
+        assert "DesiredVMCount" in str(error), error
+    else:
+        raise AssertionError("the size of a prepaid group was changed")
+    finally:
+        removed(cluster)

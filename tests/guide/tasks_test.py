@@ -58,3 +58,16 @@ def test_a_job_on_an_automatic_cluster():
     cluster = said(job, "auto_cluster").strip()
     assert cluster.startswith("cls-")
     wait_for("the end of the automatic cluster", lambda: gone(lambda: sdk().get_cluster(cluster)))
+
+
+def test_a_job_attached_to_a_cluster():
+    """A job names an existing cluster inside `AutoCluster`; the cluster finds machines for it and lets them go again."""
+    client = sdk()
+    cluster = client.create_cluster(a_cluster({"group": {"DesiredVMCount": 0}})).Id
+    task = a_task("bash -c 'echo $BATCH_COMPUTE_CLUSTER_ID'", "attach/", InstanceCount=2)
+    task["AutoCluster"] = {"ClusterId": cluster, "ImageId": "img-ubuntu", "InstanceType": TYPE}
+    job = run({"attach_cluster": task})
+    assert {said(job, "attach_cluster", number).strip() for number in range(2)} == {cluster}
+    assert client.get_cluster(cluster).State == "Active"
+    client.delete_cluster(cluster)
+    wait_for("the end of the cluster", lambda: gone(lambda: client.get_cluster(cluster)))

@@ -15,7 +15,7 @@ VENV = os.path.join(ROOT, "target", "official-venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 BINARIES = os.environ.get("GRISTMILL_BIN_DIR", os.path.join(ROOT, "target", "debug"))
 SDK = "batchcompute==2.1.7"
-STEPS = ["setuptools<70", "wheel"], [SDK, "oss2==2.19.1"], ["batchcompute-cli==1.7.7"]
+STEPS = ["setuptools<70", "wheel"], [SDK, "oss2==2.19.1"], ["batchcompute-cli==1.7.7"], ["aliyun-mns-sdk==1.3.0"]
 
 
 def pip(*words):

@@ -10,6 +10,9 @@ use gristmill_model::{
 };
 use std::collections::BTreeMap;
 
+/// How often the connection of one machine may break before its sessions could be another's.
+const SESSION_BITS: u32 = 16;
+
 /// A machine by id and generation.
 pub type MachineId = (WorkerId, Generation);
 
@@ -72,6 +75,8 @@ pub struct Provider {
     /// The machines there are.
     pub machines: BTreeMap<MachineId, Machine>,
     removed: BTreeMap<WorkerId, Generation>,
+    /// How many machines were made.
+    made: u32,
 }
 
 /// What came of an effect.
@@ -118,7 +123,10 @@ impl Provider {
         }
         self.drop_up_to(id.0, id.1);
         let mute = faults && chance.one_in(12);
-        self.machines.insert(id, Machine { mute, ..Machine::default() });
+        // What is under way to a machine that is gone does not reach the one that takes its place.
+        self.made += 1;
+        let session = self.made << SESSION_BITS;
+        self.machines.insert(id, Machine { mute, session, ..Machine::default() });
         Outcome::Boots(id)
     }
 

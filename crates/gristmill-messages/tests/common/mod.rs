@@ -1,7 +1,7 @@
 //! A message service on a clock that stands still until it is moved.
 
 use gristmill_messages::{
-    Letter, Messages, MessagesError, Name, NameKind, NewLetter, Posted, QueueWish, Source,
+    Letter, Messages, MessagesError, Name, NameKind, NewLetter, Page, Posted, QueueWish, Source,
     SourcePart,
 };
 use gristmill_model::{AccountId, Timestamp};
@@ -92,6 +92,9 @@ impl Stage {
             }
         });
         was_sent.await.expect("it ran");
+        // What is answered after it shows that it was taken in: the clock may go on now.
+        let page = Page { prefix: String::new(), after: String::new(), items_max: 1 };
+        self.messages.queues(account, page).await.expect("listed");
         waits
     }
 
