@@ -276,8 +276,9 @@ impl Process {
 
     /// What the program had written to its standard error when the call was over.
     fn take_errors(&mut self, logs: &mut Logs) {
+        // Asked of the kernel: the runtime would not try before it has heard that there is something.
         let mut piece = [0; PIECE_BYTES];
-        while let Ok(length @ 1..) = self.stderr.try_read(&mut piece) {
+        while let Ok(length @ 1..) = rustix::io::read(&self.stderr, &mut piece) {
             logs.write(1, &piece[..length]);
         }
     }
