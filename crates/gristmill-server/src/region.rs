@@ -184,16 +184,7 @@ impl Region {
         let (streams, told) = (Streams::new(objects.clone()), briefing.clone());
         let sessions = Sessions::new(mill.clone(), keys.clone(), told, streams, beat);
         let sessions = Arc::new(sessions);
-        let launch = Launch {
-            program: config.local.agent.clone().unwrap_or(program),
-            server: format!("http://{api}"),
-            masked: vec![config.data_dir.clone()],
-            config: config.clone(),
-            catalogue: catalogue.clone(),
-            processors: processors(),
-            privileged,
-            briefing,
-        };
+        let launch = launch(&config, program, api, (catalogue.clone(), briefing), privileged);
         let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone(), seats.clone());
         let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone(), clock.clone());
         market::apply(&mill, &config.spot).await.map_err(RegionError::Market)?;
@@ -269,6 +260,26 @@ impl Region {
 }
 
 /// What machines are told of the region.
+/// What machines of this host are started with.
+fn launch(
+    config: &RegionConfig,
+    program: PathBuf,
+    api: SocketAddr,
+    (catalogue, briefing): (Catalogue, Briefing),
+    privileged: bool,
+) -> Launch {
+    Launch {
+        program: config.local.agent.clone().unwrap_or(program),
+        server: format!("http://{api}"),
+        masked: vec![config.data_dir.clone()],
+        config: config.clone(),
+        catalogue,
+        processors: processors(),
+        privileged,
+        briefing,
+    }
+}
+
 fn briefing(config: &RegionConfig, oss_address: SocketAddr, seats: &Seats) -> Briefing {
     Briefing {
         region: config.region.clone(),
