@@ -74,7 +74,7 @@ def jobs(standing):
         ("Description is too long", "InvalidDescription", {"Description": "x" * 1001}),
         ("Description is an array", "InvalidDescription", {"Description": ["x"]}),
         ("Type is unknown", "InvalidType", {"Type": "Graph"}),
-        ("Type is App", "InvalidType", {"Type": "App"}),
+        ("Type is App without an App", "MissingApp", {"Type": "App"}),
         ("Priority is negative", "InvalidPriority", {"Priority": -1}),
         ("Priority is too high", "InvalidPriority", {"Priority": 1001}),
         ("Priority is no whole number", "InvalidPriority", {"Priority": 0.5}),
@@ -196,7 +196,7 @@ def clusters(standing):
     over = {**good, "Groups": {"g": {**group, "DesiredVMCount": 60_000}}}
     yield "cluster: over the quota", lambda: ask(region, "POST", "/clusters", over), 403, "QuotaExhausted"
     for name, status, code, body in [
-        ("a group it does not have", 400, "InvalidGroups", {"Groups": {"h": group}}),
+        ("a group it does not have", 400, "InvalidGroups.h", {"Groups": {"h": group}}),
         ("a count that is a text", 400, "InvalidDesiredVMCount", {"Groups": {"g": {"DesiredVMCount": "2"}}}),
         ("over the quota", 403, "QuotaExhausted", {"Groups": {"g": {"DesiredVMCount": 60_000}}}),
         ("no JSON", 400, "InvalidJsonFormat", b"-"),
