@@ -92,8 +92,10 @@ impl Networks {
     /// Makes sure that the network is there and has the gateway of this block. Whether it is new.
     pub fn ensure(&self, name: &str, block: &CidrBlock) -> Result<bool, NetworkError> {
         let namespace = self.namespace(name);
-        let is_new = !namespace.is_there();
+        let is_new = !namespace.is_whole();
         if is_new {
+            // Perhaps half of it: whoever made it was killed. Nobody can be in it then.
+            namespace.remove();
             namespace.make()?;
             namespace.ip("link set lo up\nlink add br0 type bridge\nlink set br0 up\n")?;
             namespace.forward()?;
