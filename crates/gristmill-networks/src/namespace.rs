@@ -42,10 +42,15 @@ impl Namespace {
         rustix::fs::statfs(&self.file).is_ok_and(|about| about.f_type == NSFS_MAGIC)
     }
 
-    /// Whether it is there and nothing of it is missing: [`Namespace::forward`] comes last.
+    /// Whether it is there with its bridge, and passes packets on.
     pub(crate) fn is_whole(&self) -> bool {
-        let forwards = || fs::read_to_string("/proc/sys/net/ipv4/ip_forward");
-        self.is_there() && matches!(self.inside(forwards), Ok(Ok(value)) if value.trim() == "1")
+        let look = || {
+            let forwards = fs::read_to_string("/proc/sys/net/ipv4/ip_forward")?;
+            let devices = fs::read_to_string("/proc/thread-self/net/dev")?;
+            let bridge = devices.lines().any(|line| line.trim_start().starts_with("br0:"));
+            io::Result::Ok(bridge && forwards.trim() == "1")
+        };
+        self.is_there() && matches!(self.inside(look), Ok(Ok(true)))
     }
 
     /// Makes it.
@@ -76,7 +81,6 @@ impl Namespace {
     }
 
     /// Lets it pass packets on between blocks of one bridge. Nothing else is connected to it.
-    /// The last step of making it: a new namespace does not.
     pub(crate) fn forward(&self) -> Result<(), NetworkError> {
         let wrote = self.inside(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))?;
         wrote.map_err(error("set up", &self.file))

@@ -17,7 +17,7 @@ use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::{info, warn};
@@ -47,6 +47,9 @@ pub enum SeatError {
 pub struct Seats {
     leases: Leases,
     networks: Option<Networks>,
+    /// Held while networks are made and let go: two machines of a new one come at the same time, and
+    /// one comes while the last one of before goes.
+    making: Mutex<()>,
     doors: Doors,
     /// Of the API, the object store and the message service.
     ports: [u16; 3],
@@ -118,7 +121,8 @@ impl Seats {
                 Some,
             ),
         };
-        Ok(Self { leases, networks, doors: Doors::default(), ports })
+        let (doors, making) = (Doors::default(), Mutex::default());
+        Ok(Self { leases, networks, making, doors, ports })
     }
 
     /// Whether machines have networks of their own.
@@ -146,6 +150,7 @@ impl Seats {
             let hosts = self.leases.hosts(SHARED, &occupant.cluster);
             return Ok(Seat { address, network: None, hosts });
         };
+        let _alone = self.alone();
         let address = self.leases.take(&wish.network, wish.block.addresses(), &occupant)?;
         self.make(networks, &wish)?;
         let tail = occupant.worker.len().saturating_sub(LINK_CHARS);
@@ -158,6 +163,10 @@ impl Seats {
         };
         let hosts = self.leases.hosts(&wish.network, &occupant.cluster);
         Ok(Seat { address, network: Some(network), hosts })
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make(&self, networks: &Networks, wish: &Wish) -> Result<(), NetworkError> {
@@ -173,6 +182,7 @@ impl Seats {
     fn recover(&self, world: &World) {
         self.free(world);
         let Some(networks) = &self.networks else { return };
+        let _alone = self.alone();
         let mut wanted = BTreeMap::new();
         for cluster in world.all_workers().filter_map(|worker| world.any_cluster(worker.cluster)) {
             let wish = Wish::of(cluster);
@@ -193,6 +203,7 @@ impl Seats {
     pub fn free(&self, world: &World) {
         let is_wanted =
             |worker: &str| worker.parse().is_ok_and(|worker| world.worker(worker).is_some());
+        let _alone = self.alone();
         for name in self.leases.keep(is_wanted) {
             self.doors.close(&name);
             if let Some(networks) = &self.networks {
