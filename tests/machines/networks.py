@@ -134,8 +134,9 @@ def example_the_store_is_where_the_variable_says(stage):
 def example_one_vpc(stage):
     """Clusters of one VPC reach each other by private address, those of another VPC do not meet them."""
     apart()
-    one = stage.cluster(Configs=block("10.8.0.0/24", "vpc-guide"))
-    two = stage.cluster(Configs=block("10.8.1.0/24", "vpc-guide"))
+    one = stage.cluster(Configs=block("10.8.0.0/24"))
+    vpc = stage.region.call("GET", f"/clusters/{one}")["Configs"]["Networks"]["VPC"]["VpcId"]
+    two = stage.cluster(Configs=block("10.8.1.0/24", vpc))
     (machine,) = stage.running(two)
     assert machine["IpAddress"] == "10.8.1.2", machine
     stage.running(one)
@@ -155,11 +156,27 @@ def example_one_vpc(stage):
         stage.delete_cluster(cluster)
 
 
+def example_a_vpc_is_made_up(stage):
+    """A cluster that names only a CidrBlock gets a VPC of its own, and clusters made later may name it."""
+    one = stage.cluster(count=0, Configs=block("10.8.2.0/24"))
+    vpc = stage.region.call("GET", f"/clusters/{one}")["Configs"]["Networks"]["VPC"]
+    own = one.removeprefix("cls-")
+    assert vpc == {"CidrBlock": "10.8.2.0/24", "VpcId": f"vpc-{own}", "VSwitchId": f"vsw-{own}"}, vpc
+    two = stage.cluster(count=0, Configs=block("10.8.3.0/24", vpc["VpcId"]))
+    other = stage.region.call("GET", f"/clusters/{two}")["Configs"]["Networks"]["VPC"]
+    assert (other["VpcId"], other["VSwitchId"]) == (vpc["VpcId"], f"vsw-{two.removeprefix('cls-')}"), other
+    for cluster in (one, two):
+        stage.delete_cluster(cluster)
+
+
 def example_networks_survive_the_server(stage):
     """Machines keep network and address over a crash of the server, and nothing is left at the end."""
     apart()
+    before_it = network_files()
     cluster = stage.cluster(Configs=block("10.9.0.0/24"))
     before = stage.running(cluster)[0]
+    own = network_files() - before_it
+    assert own, "its network hangs on a file"
     stage.region.kill()
     stage.region.start()
     after = stage.running(cluster)[0]
@@ -167,5 +184,8 @@ def example_networks_survive_the_server(stage):
     door = f"10.9.0.1:{stage.region.oss}"
     assert attempts(stage, cluster, [door]) == {door: "open"}
     stage.delete_cluster(cluster)
-    used = {name for _, names, files in os.walk("/run/gristmill") for name in files}
-    assert cluster not in used, used
+    wait_for("the end of its network", lambda: not own & network_files(), 30)
+
+
+def network_files():
+    return {os.path.join(place, name) for place, _, files in os.walk("/run/gristmill") for name in files}

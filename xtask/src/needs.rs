@@ -38,6 +38,12 @@ const NEEDS: &[Need] = &[
         reason: "tests in a network of their own",
     },
     Need {
+        name: "nft",
+        probe: ("nft", &["--version"]),
+        package: "nftables",
+        reason: "the way of clusters' networks to the outside",
+    },
+    Need {
         name: "fusermount3",
         probe: ("fusermount3", &["--version"]),
         package: "fuse3",

@@ -1,7 +1,39 @@
 //! Address blocks of clusters (guide, chapter on cluster networks; `reference/api.md` 13.2).
 
+use crate::{ClusterId, spec::Configs};
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::Ipv4Addr, str::FromStr};
+
+/// Where a cluster lies: the records that the service keeps of it (guide, chapter on cluster networks:
+/// without a `VpcId` the service makes a VPC, and in each VPC a switch for the cluster).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vpc {
+    /// `vpc-…`: the one that was named, or one made up of the cluster's id, which others may name.
+    pub id: String,
+    /// `vsw-…`: the cluster's own part of it.
+    pub switch: String,
+    /// The addresses of that part.
+    pub block: CidrBlock,
+}
+
+impl Vpc {
+    /// That of a cluster.
+    pub fn of(cluster: ClusterId, configs: &Configs) -> Self {
+        let vpc = configs.networks.as_ref().and_then(|networks| networks.get("VPC"));
+        let text = |name: &str| vpc.and_then(|vpc| vpc.get(name)).and_then(|it| it.as_str());
+        let cluster = cluster.to_string();
+        let own = cluster.trim_start_matches("cls-");
+        // A block of an earlier version that would be refused now is not in force.
+        let block = text("CidrBlock").and_then(|block| block.parse().ok());
+        Self {
+            id: text("VpcId")
+                .filter(|id| !id.is_empty())
+                .map_or_else(|| format!("vpc-{own}"), str::to_owned),
+            switch: format!("vsw-{own}"),
+            block: block.unwrap_or(CidrBlock::DEFAULT),
+        }
+    }
+}
 
 /// A block of private addresses that a cluster may use: it lies inside one of the guide's three
 /// ranges and is no smaller than /24.
@@ -114,6 +146,25 @@ impl From<CidrBlock> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_without_a_vpc_has_one_made_up() {
+        let cluster = ClusterId(7);
+        let of = |vpc: serde_json::Value| {
+            let networks = Some(serde_json::json!({ "VPC": vpc }));
+            Vpc::of(cluster, &Configs { networks, ..Configs::default() })
+        };
+        let made_up = Vpc::of(cluster, &Configs::default());
+        assert_eq!(made_up.id, "vpc-0000000000000000000007");
+        assert_eq!(made_up.switch, "vsw-0000000000000000000007");
+        assert_eq!(made_up.block, CidrBlock::DEFAULT);
+        let named = of(serde_json::json!({"CidrBlock": "10.1.0.0/24", "VpcId": "vpc-xxyyzz"}));
+        assert_eq!(
+            (named.id.as_str(), named.block.to_string().as_str()),
+            ("vpc-xxyyzz", "10.1.0.0/24")
+        );
+        assert_eq!(named.switch, made_up.switch);
+    }
 
     #[test]
     fn blocks_lie_in_the_ranges_of_the_guide() {

@@ -3,7 +3,8 @@
 //! As root each network is a namespace with a bridge in it. Nothing leads from there to the host:
 //! a machine reaches the other machines on the bridge and the doors that the region opens on the
 //! bridge's own address, the gateway ([`Networks::listen`]), and that is all. Networks of different
-//! clusters may use the same addresses, because they never meet.
+//! clusters may use the same addresses, because they never meet. Where the operator wants it, each has a
+//! second wire, to the host, and rules about what is reached through it ([`Outside`]).
 //!
 //! ```text
 //! namespace of a network            namespace of a machine
@@ -23,9 +24,11 @@
 mod join;
 mod leases;
 mod namespace;
+mod outside;
 
 pub use join::{Link, Origin, join};
 pub use leases::{LeaseError, Leases, Occupant};
+pub use outside::{AddressRange, NotARange, Outside};
 
 use gristmill_model::CidrBlock;
 use namespace::Namespace;
@@ -49,16 +52,34 @@ pub enum NetworkError {
         /// Why not.
         source: io::Error,
     },
-    /// The program that sets links up.
-    #[error("could not run `ip`")]
-    Start(#[source] io::Error),
+    /// A program that sets links or rules up.
+    #[error("could not run `{program}`")]
+    Start {
+        /// Which.
+        program: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
     /// The same, later.
-    #[error("`ip` ended with {status}: {said}")]
+    #[error("`{program}` ended with {status}: {said}")]
     Ended {
+        /// Which.
+        program: &'static str,
         /// How.
         status: ExitStatus,
         /// The last line of what it said.
         said: String,
+    },
+    /// There is no way to the outside through this host.
+    #[error(
+        "this host does not pass packets on: set net.ipv4.ip_forward to 1 (`sysctl -w net.ipv4.ip_forward=1`)"
+    )]
+    NoForwarding,
+    /// No address is left for one more wire to the host.
+    #[error("no address is left in `{transit}` for a way to the outside")]
+    NoWire {
+        /// Where they come from.
+        transit: AddressRange,
     },
 }
 
@@ -66,6 +87,8 @@ pub enum NetworkError {
 #[derive(Debug)]
 pub struct Networks {
     directory: PathBuf,
+    /// The way to the outside, if they have one.
+    outside: Option<Outside>,
 }
 
 /// Namespaces of all regions of this host hang here.
@@ -73,13 +96,14 @@ const RUN: &str = "/run/gristmill";
 
 impl Networks {
     /// The networks of the region with this key: a short name, unique on this host. Fails where
-    /// namespaces with bridges cannot be made, which it tries.
-    pub fn open(key: &str) -> Result<Self, NetworkError> {
-        let networks = Self { directory: Path::new(RUN).join(key) };
+    /// namespaces with bridges, or their way to the outside, cannot be made, which it tries.
+    pub fn open(key: &str, outside: Option<Outside>) -> Result<Self, NetworkError> {
+        let networks = Self { directory: Path::new(RUN).join(key), outside };
         let failed = |source| namespace::error("make", &networks.directory)(source);
         std::fs::create_dir_all(&networks.directory).map_err(failed)?;
         const TRIAL: &str = "trial";
         networks.close(TRIAL);
+        networks.outside.as_ref().map_or(Ok(()), Outside::probe)?;
         let tried = networks.ensure(TRIAL, &CidrBlock::DEFAULT);
         networks.close(TRIAL);
         tried.map(|_| networks)
@@ -102,6 +126,10 @@ impl Networks {
         }
         let gateway = format!("addr replace {}/{} dev br0\n", block.gateway(), block.bits());
         namespace.ip(&gateway)?;
+        match &self.outside {
+            Some(outside) => outside.connect(&namespace)?,
+            None => outside::disconnect(&namespace)?,
+        }
         Ok(is_new)
     }
 
@@ -123,9 +151,16 @@ impl Networks {
         bound.map_err(namespace::error("listen in", &self.file(name)))
     }
 
-    /// Lets go of a network. Machines that are still in it keep their wires until they end.
+    /// Lets go of a network. Machines that are still in it keep their wires until they end, but not
+    /// the way to the outside.
     pub fn close(&self, name: &str) {
-        self.namespace(name).remove();
+        let namespace = self.namespace(name);
+        if namespace.is_there()
+            && let Err(error) = outside::disconnect(&namespace)
+        {
+            tracing::warn!(%error, network = name, "a way to the outside ends with its machines");
+        }
+        namespace.remove();
     }
 
     /// Every network there is.
@@ -137,6 +172,7 @@ impl Networks {
     /// Lets go of all networks and of the region's directory.
     pub fn close_all(&self) {
         self.names().iter().for_each(|name| self.close(name));
+        outside::tidy_host();
         // The directory above is shared with other regions; it stays while one of them is there.
         let _ = std::fs::remove_dir(&self.directory);
         let _ = std::fs::remove_dir(RUN);

@@ -32,9 +32,19 @@ pub(crate) fn error(
     move |source| NetworkError::Namespace { what, path, source }
 }
 
+/// The same about the host's own namespace.
+pub(crate) fn error_of_host(what: &'static str) -> impl FnOnce(io::Error) -> NetworkError {
+    error(what, Path::new("/proc/1/ns/net"))
+}
+
 impl Namespace {
     pub(crate) fn at(file: PathBuf) -> Self {
         Self { file }
+    }
+
+    /// What it hangs on.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Whether a namespace hangs on the file, and not just a file is there.
@@ -107,24 +117,35 @@ fn on_a_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Resu
 
 /// Carries out commands of `ip`, one a line, in the caller's namespace.
 pub(crate) fn ip(commands: &str) -> Result<(), NetworkError> {
-    let mut child = Command::new("ip")
-        .args(["-batch", "-"])
+    feed("ip", &["-batch", "-"], commands)
+}
+
+/// Puts packet filter rules in force in the caller's namespace, all or none.
+pub(crate) fn nft(rules: &str) -> Result<(), NetworkError> {
+    feed("nft", &["-f", "-"], rules)
+}
+
+/// Runs a program of an administrator with this on its standard input.
+fn feed(program: &'static str, arguments: &[&str], text: &str) -> Result<(), NetworkError> {
+    let start = |source| NetworkError::Start { program, source };
+    let mut child = Command::new(program)
+        .args(arguments)
         .env_clear()
         .env("PATH", PATH)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(NetworkError::Start)?;
+        .map_err(start)?;
     if let Some(mut input) = child.stdin.take() {
         // One that ended early says why on its standard error.
-        let _ = input.write_all(commands.as_bytes());
+        let _ = input.write_all(text.as_bytes());
     }
-    let output = child.wait_with_output().map_err(NetworkError::Start)?;
+    let output = child.wait_with_output().map_err(start)?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().find(|line| !line.is_empty()).unwrap_or_default().to_owned();
-    Err(NetworkError::Ended { status: output.status, said })
+    Err(NetworkError::Ended { program, status: output.status, said })
 }

@@ -113,6 +113,9 @@ impl Prepared {
 
 /// Never taken over from the host: made fresh or hidden.
 const OWN: [&str; 6] = ["proc", "sys", "dev", "tmp", "run", "root"];
+/// Files that say who a machine is and who is around it. Where the host has them mounted, as in a
+/// container, they are copied: a mount would hide what is put there for sandboxes.
+const MACHINES_OWN: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const DISK_TYPES: [&str; 17] = [
     "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "overlay", "squashfs",
@@ -170,7 +173,7 @@ pub(crate) fn pieces_privileged(mounts: &[MountLine]) -> Vec<Piece> {
         .iter()
         .filter(|m| DISK_TYPES.contains(&m.kind.as_str()) && !is_own(&m.point))
         .map(|m| m.point.as_path())
-        .filter(|p| *p != Path::new("/"))
+        .filter(|p| *p != Path::new("/") && !MACHINES_OWN.iter().any(|own| *p == Path::new(own)))
         .collect();
     points
         .into_iter()
@@ -261,6 +264,9 @@ fn make_skeleton(prepared: &Prepared, level: &FirstLevel) -> io::Result<()> {
         make(&path.to_string_lossy()[1..], *mode)?;
     }
     mount_points(&top, prepared.identity)?;
+    if prepared.privileged {
+        copy_machines_own(&top, prepared.identity)?;
+    }
     make("var", 0o755)?;
     for (name, mode) in [("tmp", 0o1777), ("run", 0o755), ("root", 0o700), ("var/tmp", 0o1777)] {
         make(name, mode)?;
@@ -271,6 +277,19 @@ fn make_skeleton(prepared: &Prepared, level: &FirstLevel) -> io::Result<()> {
     if !prepared.privileged {
         for (path, target) in &level.links {
             symlink(target, top.join(path.strip_prefix("/").unwrap_or(path)))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_machines_own(top: &Path, owner: Identity) -> io::Result<()> {
+    let mounts = mount_lines(&fs::read_to_string("/proc/self/mountinfo")?);
+    for own in MACHINES_OWN.map(Path::new) {
+        if mounts.iter().any(|mount| mount.point == own) {
+            let copy = top.join(own.strip_prefix("/").expect("it is absolute"));
+            own_directory(&top.join("etc"), 0o755, owner)?;
+            fs::copy(own, &copy)?;
+            std::os::unix::fs::chown(&copy, Some(owner.uid), Some(owner.gid))?;
         }
     }
     Ok(())
@@ -382,6 +401,10 @@ mod tests {
             pieces_privileged(&mount_lines(TABLE)),
             [Piece::Overlay(at("/var")), Piece::ReadOnly(at("/var/lib/my data"))]
         );
+        // As in a container.
+        let table =
+            "1 2 8:1 /hosts /etc/hosts rw - ext4 /dev/a rw\n3 2 8:1 /x /etc/x rw - ext4 /dev/a rw";
+        assert_eq!(pieces_privileged(&mount_lines(table)), [Piece::ReadOnly(at("/etc/x"))]);
     }
 
     #[test]

@@ -2,8 +2,12 @@
 
 use crate::messaging::config::{NotificationConfig, OutboundConfig};
 use gristmill_model::{Seconds, catalogue::InstanceTypeName, spec::Limits};
+use gristmill_networks::AddressRange;
 use serde::Deserialize;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 /// A region. Since 0.1.0.
 #[derive(Debug, Clone, Deserialize)]
@@ -216,6 +220,8 @@ pub struct LocalConfig {
     pub sandbox_uid_first: u32,
     /// Whether clusters have networks of their own when the server is root. Since 0.2.0.
     pub networks: bool,
+    /// The way of these networks to the outside. Since 0.2.0.
+    pub nat: NatConfig,
     /// Whether a program's memory and processors are limited to what its machine's type says.
     pub limit_usage: bool,
 }
@@ -228,6 +234,7 @@ impl Default for LocalConfig {
             agent: None,
             sandbox_uid_first: 1_870_000_000,
             networks: true,
+            nat: NatConfig::default(),
             limit_usage: true,
         }
     }
@@ -237,6 +244,36 @@ impl LocalConfig {
     /// The bound on machines, with the automatic value resolved for this many processors.
     pub fn workers_max(&self, processors: u32) -> u32 {
         if self.workers_max == 0 { (2 * processors).max(4) } else { self.workers_max }
+    }
+}
+
+/// The way of clusters' networks to the outside, by translation of addresses. The host's own ports
+/// are never reached. Since 0.2.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatConfig {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Networks (`10.1.0.0/16`) and addresses that are reached although they are private or special.
+    pub allow: Vec<AddressRange>,
+    /// Those that are not reached although they are public.
+    pub deny: Vec<AddressRange>,
+    /// Name servers of machines; none: the host's.
+    pub resolvers: Vec<Ipv4Addr>,
+    /// Where the addresses of the wires between networks and host lie; nothing else on this host
+    /// may use them.
+    pub transit: AddressRange,
+}
+
+impl Default for NatConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            resolvers: Vec::new(),
+            transit: AddressRange::TRANSIT,
+        }
     }
 }
 

@@ -39,6 +39,7 @@ mod streams;
 mod sts;
 mod task_keys;
 mod task_numbers;
+mod way_out;
 
 pub use config::{LocalConfig, PatienceConfig, RegionConfig, ShellConfig};
 pub use doorkeeper::{Admission, Doorkeeper, Unwelcome};

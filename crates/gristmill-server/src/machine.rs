@@ -5,6 +5,7 @@ use crate::{
     briefing::{Briefing, cluster_entries},
     keys::KeyRing,
     seats::Seat,
+    way_out::RESOLVER_FILE,
 };
 use gristmill_core::Cluster;
 use gristmill_model::event::EnsureWorker;
@@ -43,10 +44,7 @@ pub fn describe(
         oss_endpoint: briefing.oss_endpoint.clone(),
         access_key_id,
         access_key_secret,
-        files: BTreeMap::from([(
-            METADATA_FILE.to_owned(),
-            metadata(request, cluster, briefing, seat),
-        )]),
+        files: files(request, cluster, briefing, seat),
         system_disk_bytes: spec.configs.system_disk.as_ref().map_or(0, |disk| gib(disk.size_gb)),
         data_disk: spec.configs.data_disk.as_ref().map(|data| DataDiskConfig {
             bytes: gib(data.disk.size_gb),
@@ -55,6 +53,20 @@ pub fn describe(
         network: seat.network.clone(),
         hosts: seat.hosts.clone(),
     }
+}
+
+fn files(
+    request: &EnsureWorker,
+    cluster: &Cluster,
+    briefing: &Briefing,
+    seat: &Seat,
+) -> BTreeMap<String, String> {
+    let about = metadata(request, cluster, briefing, seat);
+    let mut files = BTreeMap::from([(METADATA_FILE.to_owned(), about)]);
+    if let Some(text) = &seat.resolver_text {
+        files.insert(RESOLVER_FILE.to_owned(), text.clone());
+    }
+    files
 }
 
 fn gib(count: u32) -> u64 {

@@ -25,7 +25,7 @@ use crate::{
     pages, patience,
     recovery::{Recovery, RecoveryError, recover},
     registrar::Registrar,
-    seats::Seats,
+    seats::{Seats, SeatsError},
     sessions::Sessions,
     shell::Shells,
     ssh::SshDoor,
@@ -35,7 +35,6 @@ use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
 use gristmill_messages::Messages;
 use gristmill_model::{AccountId, Effect, Seconds, Timestamp, spec::Limits};
-use gristmill_networks::LeaseError;
 use gristmill_objects::LocalStore;
 use gristmill_provider::{LocalProvider, Provider, ProviderError};
 use gristmill_store::{
@@ -85,9 +84,9 @@ pub enum RegionError {
     /// The provider of machines.
     #[error("could not prepare this host for machines")]
     Provider(#[from] ProviderError),
-    /// The addresses of machines.
-    #[error("could not read who has which address")]
-    Seats(#[from] LeaseError),
+    /// The networks and addresses of machines.
+    #[error(transparent)]
+    Seats(#[from] SeatsError),
     /// The prices of the settings file.
     #[error("could not set the spot prices")]
     Market(#[source] MillError),

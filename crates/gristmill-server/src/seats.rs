@@ -1,16 +1,17 @@
 //! Where machines sit: their network, their address, the names of their neighbours.
 //!
-//! A cluster has a network of its own, or shares that of the VPC it names with the other clusters
-//! of its account that name it. Networks are made when their first machine is asked for and let
+//! A cluster has a network of its own, that of the VPC made up for it, or shares that of the VPC it
+//! names with the other clusters of its account that name it. Networks are made when their first machine is asked for and let
 //! go when the last one is gone; the region's services open their doors in each.
 
 use crate::{
     config::LocalConfig,
     front::{self, ByHost},
+    way_out::WayOut,
 };
 use gristmill_core::{Cluster, World};
-use gristmill_model::{CidrBlock, event::EnsureWorker};
-use gristmill_networks::{LeaseError, Leases, NetworkError, Networks, Occupant};
+use gristmill_model::{CidrBlock, event::EnsureWorker, network::Vpc};
+use gristmill_networks::{LeaseError, Leases, NetworkError, Networks, Occupant, Outside};
 use gristmill_wire::agent::NetworkConfig;
 use sha2::{Digest, Sha256};
 use std::{
@@ -30,6 +31,8 @@ pub struct Seat {
     pub network: Option<NetworkConfig>,
     /// The file with its neighbours' names.
     pub hosts: PathBuf,
+    /// How it finds names outside; `None`: as the host does.
+    pub resolver_text: Option<String>,
 }
 
 /// Why a machine has no place.
@@ -43,6 +46,17 @@ pub enum SeatError {
     Network(#[from] NetworkError),
 }
 
+/// Why a region has no places for machines.
+#[derive(Debug, thiserror::Error)]
+pub enum SeatsError {
+    /// The books.
+    #[error("could not read who has which address")]
+    Leases(#[from] LeaseError),
+    /// The operator wants a way to the outside, and this host has none.
+    #[error("local.nat is enabled, but networks of clusters cannot have a way to the outside")]
+    WayOut(#[source] NetworkError),
+}
+
 /// All places of a region.
 pub struct Seats {
     leases: Leases,
@@ -51,6 +65,7 @@ pub struct Seats {
     /// one comes while the last one of before goes.
     making: Mutex<()>,
     doors: Doors,
+    resolver_text: Option<String>,
     /// Of the API, the object store and the message service.
     ports: [u16; 3],
 }
@@ -77,19 +92,10 @@ pub struct Wish {
 impl Wish {
     /// What a cluster's specification says.
     pub fn of(cluster: &Cluster) -> Self {
-        let vpc = cluster.spec.configs.networks.as_ref().and_then(|networks| networks.get("VPC"));
-        let text = |name: &str| vpc.and_then(|vpc| vpc.get(name)).and_then(|it| it.as_str());
-        // A block of an earlier version that would be refused now.
-        let block = text("CidrBlock").and_then(|block| block.parse().ok());
-        let network = match text("VpcId").filter(|id| !id.is_empty()) {
-            Some(id) => {
-                let digest = Sha256::digest(id.as_bytes());
-                let short: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-                format!("vpc-{}-{short}", cluster.account)
-            }
-            None => cluster.id.to_string(),
-        };
-        Self { network, block: block.unwrap_or(CidrBlock::DEFAULT) }
+        let Vpc { id, block, .. } = Vpc::of(cluster.id, &cluster.spec.configs);
+        let digest = Sha256::digest(id.as_bytes());
+        let short: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        Self { network: format!("vpc-{}-{short}", cluster.account), block }
     }
 }
 
@@ -100,8 +106,10 @@ impl Seats {
         config: &LocalConfig,
         privileged: bool,
         ports: [u16; 3],
-    ) -> Result<Self, LeaseError> {
+    ) -> Result<Self, SeatsError> {
         let leases = Leases::open(data_dir.join("networks"))?;
+        let way_out = config.nat.enabled.then(|| WayOut::of(&config.nat));
+        let (outside, resolver_text) = way_out.map(|way| (way.outside, way.resolver_text)).unzip();
         let networks = match (config.networks, privileged) {
             (false, _) => {
                 info!("machines share this host's network: networks are switched off");
@@ -113,16 +121,11 @@ impl Seats {
                 );
                 None
             }
-            (true, true) => Networks::open(&key_of(data_dir)).map_or_else(
-                |error| {
-                    warn!(%error, "machines share this host's network: it cannot make others");
-                    None
-                },
-                Some,
-            ),
+            (true, true) => open_networks(&key_of(data_dir), outside)?,
         };
         let (doors, making) = (Doors::default(), Mutex::default());
-        Ok(Self { leases, networks, making, doors, ports })
+        let resolver_text = resolver_text.filter(|_| networks.is_some());
+        Ok(Self { leases, networks, making, doors, resolver_text, ports })
     }
 
     /// Whether machines have networks of their own.
@@ -148,7 +151,7 @@ impl Seats {
         let Some(networks) = &self.networks else {
             let address = self.leases.take(SHARED, loopback(), &occupant)?;
             let hosts = self.leases.hosts(SHARED, &occupant.cluster);
-            return Ok(Seat { address, network: None, hosts });
+            return Ok(Seat { address, network: None, hosts, resolver_text: None });
         };
         let _alone = self.alone();
         let address = self.leases.take(&wish.network, wish.block.addresses(), &occupant)?;
@@ -162,7 +165,8 @@ impl Seats {
             gateway: wish.block.gateway().to_string(),
         };
         let hosts = self.leases.hosts(&wish.network, &occupant.cluster);
-        Ok(Seat { address, network: Some(network), hosts })
+        let resolver_text = self.resolver_text.clone();
+        Ok(Seat { address, network: Some(network), hosts, resolver_text })
     }
 
     fn alone(&self) -> MutexGuard<'_, ()> {
@@ -217,6 +221,20 @@ impl Seats {
         let Some(networks) = &self.networks else { return };
         networks.names().iter().for_each(|name| self.doors.close(name));
         networks.close_all();
+    }
+}
+
+/// Networks, if this host can make them. Without them machines share the host's, unless they were to
+/// reach no more than the operator allows.
+fn open_networks(key: &str, outside: Option<Outside>) -> Result<Option<Networks>, SeatsError> {
+    let has_way_out = outside.is_some();
+    match Networks::open(key, outside) {
+        Ok(networks) => Ok(Some(networks)),
+        Err(error) if has_way_out => Err(SeatsError::WayOut(error)),
+        Err(error) => {
+            warn!(%error, "machines share this host's network: it cannot make others");
+            Ok(None)
+        }
     }
 }
 

@@ -99,6 +99,9 @@ impl Serve {
                 .with_list_parse_key("front_tls_listen")
                 .with_list_parse_key("oss_hosts")
                 .with_list_parse_key("outbound.allow")
+                .with_list_parse_key("local.nat.allow")
+                .with_list_parse_key("local.nat.deny")
+                .with_list_parse_key("local.nat.resolvers")
                 .with_list_parse_key("notifications.own_hosts")
                 .source(Some(variables)),
         );

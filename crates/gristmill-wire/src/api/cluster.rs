@@ -18,6 +18,7 @@ use crate::{
 use gristmill_model::{
     AccountId, ClusterChange, ClusterId, ClusterSpec, GroupChange, GroupName, GroupSpec, Timestamp,
     change::NewMounts,
+    network::Vpc,
     spec::{Limits, Resource},
 };
 use serde::{Deserialize, de::MapAccess};
@@ -327,13 +328,25 @@ pub fn cluster_body(parts: ClusterParts<'_>) -> Cluster {
         security_group: String::new(),
         security_groups: Vec::new(),
         notification: tree(&NotificationView::of(spec.notification.as_ref())),
-        configs: tree(&ConfigsView::of(&spec.configs)),
+        configs: placed_configs(parts.id, spec),
         groups: groups.collect(),
         metrics: parts.metrics,
         operation_logs: parts.operation_logs.to_vec(),
         password_inherit: spec.extra.contains_key("PasswordInherit"),
         dependency_isv_service: echoed("DependencyIsvService"),
     }
+}
+
+/// `Configs` with the records of the network that the cluster lies in. `VSwitchId` is an addition; the
+/// clients drop what they do not know.
+fn placed_configs(id: ClusterId, spec: &ClusterSpec) -> Value {
+    let mut configs = tree(&ConfigsView::of(&spec.configs));
+    let Vpc { id, switch, block } = Vpc::of(id, &spec.configs);
+    let records = [("CidrBlock", block.to_string()), ("VpcId", id), ("VSwitchId", switch)];
+    for (name, record) in records {
+        configs["Networks"]["VPC"][name] = record.into();
+    }
+    configs
 }
 
 /// What is there as text, or the empty text.
