@@ -60,7 +60,7 @@ pub enum MillError {
 enum Request {
     Input { input: Input, reply: Option<ReplyTo> },
     EffectsDone(Vec<EffectId>),
-    NoticesDelivered(Vec<NoticeProgress>, oneshot::Sender<()>),
+    NoticesDelivered(Vec<NoticeProgress>, oneshot::Sender<Result<(), MillError>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -125,13 +125,13 @@ impl Mill {
         let _ = self.inbox.send(Request::EffectsDone(effects)).await;
     }
 
-    /// Says how far notices were delivered, and waits until that is noted.
-    pub async fn notices_delivered(&self, progress: Vec<NoticeProgress>) {
+    /// Says how far notices were delivered. Durable when it returns; while the disk is full nothing
+    /// is noted. Noting it twice is harmless.
+    pub async fn notices_delivered(&self, progress: Vec<NoticeProgress>) -> Result<(), MillError> {
         let (reply, noted) = oneshot::channel();
-        // A closed mill has its notices on disk; they are delivered again.
-        if self.inbox.send(Request::NoticesDelivered(progress, reply)).await.is_ok() {
-            let _ = noted.await;
-        }
+        let request = Request::NoticesDelivered(progress, reply);
+        self.inbox.send(request).await.map_err(|_| MillError::Closed)?;
+        noted.await.map_err(|_| MillError::Closed)?
     }
 
     /// Answers what is in flight, takes a checkpoint and ends the thread.
@@ -226,11 +226,13 @@ impl Turner {
             // They stay in the outbox and are carried out again after a restart.
             warn!(%error, "could not forget effects");
         }
-        if let Err(error) = self.store.notices_delivered(&delivered) {
-            // They stay in the books and are delivered again.
-            warn!(%error, "could not strike notices");
+        let struck = self.store.notices_delivered(&delivered);
+        if let Err(error) = &struck {
+            warn!(%error, "could not strike notices: it is tried again");
         }
-        drop(noted);
+        for reply in noted {
+            let _ = reply.send(struck.as_ref().map_err(|_| MillError::DiskFull).copied());
+        }
         *more_to_place = self.turn(inputs);
         stop
     }

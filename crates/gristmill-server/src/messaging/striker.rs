@@ -1,12 +1,21 @@
 //! Strikes delivered notices from the books, many at a time: while one strike is written the next
 //! ones gather.
+//!
+//! While the books cannot be written, because the disk is full, the strikes wait and are tried again
+//! after a pause. Whoever delivered them waits too, so nothing that was taken is sent again.
 
-use crate::mill::Mill;
+use crate::mill::{Mill, MillError};
 use gristmill_store::NoticeProgress;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Strikes that wait for the books; one more makes its sender wait.
 const STRIKES_MAX: usize = 4_096;
+
+/// The first pause after strikes could not be written; it doubles.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 enum Order {
     Strike(NoticeProgress),
@@ -31,8 +40,8 @@ impl Striker {
                         Order::Settle(reply) => settled.push(reply),
                     }
                 }
-                if !progress.is_empty() {
-                    mill.notices_delivered(progress).await;
+                if !write(&mill, progress).await {
+                    return;
                 }
                 for reply in settled {
                     let _ = reply.send(());
@@ -55,4 +64,19 @@ impl Striker {
             let _ = settled.await;
         }
     }
+}
+
+/// Writes strikes, however long the books cannot be written. Whether the mill is still there: without
+/// it the process is ending, and what was not struck is delivered again.
+async fn write(mill: &Mill, progress: Vec<NoticeProgress>) -> bool {
+    let mut pause = PAUSE_FIRST;
+    while !progress.is_empty() {
+        match mill.notices_delivered(progress.clone()).await {
+            Ok(()) => break,
+            Err(MillError::Closed) => return false,
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+    true
 }
