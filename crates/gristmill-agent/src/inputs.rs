@@ -7,6 +7,7 @@ use crate::{
     trouble::{Trouble, chain},
     work::Place,
 };
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::{Cause, OssPath, Timestamp};
 use gristmill_mounts::{
     Source, SourceKind,
@@ -35,6 +36,7 @@ struct MounterInput {
 
 /// The hidden command `mounter`: serves the inputs of one instance until its agent hangs up.
 pub fn mounter() -> ExitCode {
+    crate::end_on_panic();
     let told: MounterInput = match gristmill_mounts::mounter::read_input() {
         Ok(told) => told,
         Err(error) => {
@@ -82,6 +84,9 @@ impl Inputs {
         directory.make_inputs().map_err(|error| {
             Trouble::of_machine(Cause::Mount, "no directory for the inputs", error)
         })?;
+        faults::at(Point::AgentMount)
+            .or_fail()
+            .map_err(|fault| Trouble::of_machine(Cause::Mount, "no inputs", fault))?;
         if place.fuse {
             match inputs.mount(place, task, opening).await {
                 Ok(mounter) => {
@@ -112,7 +117,7 @@ impl Inputs {
             memory_budget: MEMORY_BUDGET_DEFAULT,
         };
         let mut command = Command::new(&place.mounter);
-        command.arg("mounter").env_clear();
+        command.arg("mounter").env_clear().envs(faults::environment());
         let told = MounterInput { spec, opening: opening.clone() };
         MounterProcess::start(command, &told, READY_MAX).await
     }

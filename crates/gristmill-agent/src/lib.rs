@@ -41,6 +41,9 @@ pub use dial::{Dialled, dial};
 pub use inputs::mounter;
 pub use oss::{Opening, remote_store};
 
+/// The exit status of a process that panicked.
+const PANICKED: i32 = 70;
+
 /// Runs an agent until it is retired, told to stop, or orphaned. Must be called while the
 /// process has one thread: namespaces are entered first.
 pub fn main(config_file: &Path, mounter: &Path) -> ExitCode {
@@ -51,6 +54,16 @@ pub fn main(config_file: &Path, mounter: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A panic in any thread ends the process: nobody could say which results it still keeps. The server
+/// puts them back. After the fork of the spawner, whose sandboxes have their own ways to end.
+fn end_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::exit(PANICKED);
+    }));
 }
 
 fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
@@ -65,6 +78,7 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
     let network = network::enter(&config);
     let (node, machine) = Node::enter(NodeOptions { directory, identity })
         .context("could not prepare this machine for sandboxes")?;
+    end_on_panic();
     let network = network.and_then(network::leave);
     for note in &machine.notes {
         info!(note, "this machine");

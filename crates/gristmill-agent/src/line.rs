@@ -9,6 +9,7 @@ use crate::{
     shell::Shells,
     work::Place,
 };
+use gristmill_faults::{self as faults, Point};
 use gristmill_wire::agent::{
     Beat, FromAgent, FromAgentKind, Hello, Reports, Run, Task, ToAgent, ToAgentKind, Welcome,
 };
@@ -18,7 +19,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc::error::SendError,
+};
 use tracing::{debug, info, warn};
 
 /// First and longest pause between two calls.
@@ -88,7 +92,7 @@ async fn call_for_ever(place: &Arc<Place>, notices: Vec<String>) -> End {
     let patience = Duration::from_secs(u64::from(place.config.orphan_seconds_max));
     let (mut answered, mut pause) = (Instant::now(), PAUSE_FIRST);
     loop {
-        match dial(&place.config.server, hello(place, &notices, "")).await {
+        match call(place, &notices).await {
             Ok(dialled) => {
                 let mut line = Line::new(place.clone());
                 if line.talk(dialled).await == ControlFlow::Break(()) {
@@ -107,6 +111,11 @@ async fn call_for_ever(place: &Arc<Place>, notices: Vec<String>) -> End {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+async fn call(place: &Place, notices: &[String]) -> anyhow::Result<Dialled> {
+    faults::at(Point::AgentHello).or_fail()?;
+    dial(&place.config.server, hello(place, notices, "")).await
 }
 
 fn hello(place: &Place, notices: &[String], failure: &str) -> FromAgent {
@@ -192,13 +201,21 @@ impl Line {
     async fn report(
         &self,
         say: &tokio::sync::mpsc::Sender<FromAgent>,
-    ) -> Result<(), tokio::sync::mpsc::error::SendError<FromAgent>> {
+    ) -> Result<(), SendError<FromAgent>> {
         loop {
             let reports = self.place.runs.take_news(REPORTS_MAX, STREAM_BYTES_MAX);
             if reports.is_empty() {
                 return Ok(());
             }
-            say.send(FromAgentKind::Reports(Reports { reports }).into()).await?;
+            let said: FromAgent = FromAgentKind::Reports(Reports { reports }).into();
+            let turn = faults::at(Point::AgentReport);
+            if turn.is_fail() {
+                return Err(SendError(said));
+            }
+            for _ in 1..turn.times() {
+                say.send(said.clone()).await?;
+            }
+            say.send(said).await?;
         }
     }
 
@@ -218,7 +235,10 @@ impl Line {
             ToAgentKind::Run(run) => self.on_run(run),
             ToAgentKind::Runs(runs) => runs.iter().for_each(|run| self.on_run(run)),
             ToAgentKind::Cancel(cancel) => self.place.runs.cancel(cancel.run),
-            ToAgentKind::Acknowledge(done) => self.place.runs.acknowledge(&done.runs),
+            ToAgentKind::Acknowledge(done) => {
+                faults::at(Point::AgentAcknowledged);
+                self.place.runs.acknowledge(&done.runs);
+            }
             ToAgentKind::Shell(_) => {} // heard where the shells of this line are
             ToAgentKind::ReadLog(wish) => {
                 let (place, say) = (self.place.clone(), say.clone());
@@ -234,8 +254,10 @@ impl Line {
     fn on_run(&self, run: Run) {
         match self.tasks.get(&run.task) {
             Some(task) => {
-                if let Some(begun) = self.place.runs.begin(task.clone(), run) {
-                    tokio::spawn(self.place.clone().carry_out(begun));
+                for _ in 0..faults::at(Point::AgentTake).times() {
+                    if let Some(begun) = self.place.runs.begin(task.clone(), run) {
+                        tokio::spawn(self.place.clone().carry_out(begun));
+                    }
                 }
             }
             None => warn!(run = run.run, "a run of a task nobody described"),

@@ -5,6 +5,7 @@ use crate::{
     trouble::{Trouble, chain},
 };
 use futures::TryStreamExt;
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::{Cause, OssPath};
 use gristmill_mounts::remote::Remote;
 use gristmill_objects::{GetOptions, ObjectError};
@@ -26,6 +27,7 @@ pub async fn fetch(
     if task.package.is_empty() {
         return Ok(());
     }
+    fail(Point::AgentPackage)?;
     let place: OssPath = task.package.parse().map_err(|error| Trouble::Job {
         cause: Cause::Package,
         message: format!("the package `{}` {error}", task.package),
@@ -34,6 +36,7 @@ pub async fn fetch(
     download(remote, &place, &file).await.map_err(|error| {
         Trouble::of_store(Cause::Package, &format!("could not fetch the package `{place}`"), &error)
     })?;
+    fail(Point::AgentUnpack)?;
     let (archive, workdir) = (file.clone(), directory.workdir());
     let unpacked = tokio::task::spawn_blocking(move || {
         let reader = io::BufReader::new(File::open(&archive)?);
@@ -52,6 +55,11 @@ pub async fn fetch(
         Ok(_) => Ok(()),
         Err(error) => Err(trouble(&place, &error)),
     }
+}
+
+fn fail(point: Point) -> Result<(), Trouble> {
+    let failed = faults::at(point).or_fail();
+    failed.map_err(|fault| Trouble::of_machine(Cause::Package, "no package", fault))
 }
 
 /// Whose fault it is: a full disk of this machine is not the archive's.

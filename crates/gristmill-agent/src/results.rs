@@ -5,6 +5,7 @@ use crate::{
     trouble::Trouble,
 };
 use bytes::Bytes;
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::{Cause, OssPath};
 use gristmill_mounts::{
     names::Locale,
@@ -73,6 +74,9 @@ impl Uploads<'_> {
     /// Uploads streams and logs, and outputs unless the run was cancelled. An error is the first
     /// thing that could not be kept.
     pub async fn upload(self, cancelled: bool, notes: &mut Notes) -> Result<Kept, Trouble> {
+        faults::at(Point::AgentUpload)
+            .or_fail()
+            .map_err(|fault| Trouble::of_machine(Cause::Upload, "nothing is uploaded", fault))?;
         let said = if cancelled { None } else { self.short_streams() };
         let Task { logs, outputs, .. } = self.task;
         if let (Some(said), true, true) = (&said, logs.is_empty(), outputs.is_empty()) {

@@ -92,6 +92,11 @@ impl Runs {
         }
     }
 
+    /// When the program started, microseconds since 1970; 0 when it did not.
+    pub fn started_at(&self, run: u64) -> i64 {
+        self.held().get(&run).map_or(0, |held| held.report.started)
+    }
+
     /// The server should know that the program started.
     pub fn announce(&self, run: u64) {
         if let Some(held) = self.held().get_mut(&run) {

@@ -53,7 +53,8 @@ impl Trouble {
             }
             Self::Cancelled => (EndKind::Cancelled, "", String::new()),
         };
-        RunEnd { at, kind: kind.into(), number: 0, cause: cause.to_owned(), message, detail }
+        let (kind, cause) = (kind.into(), cause.to_owned());
+        RunEnd { at, kind, number: 0, cause, message, detail, spans: None }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     runs::{Begun, Runs},
     trouble::{Trouble, chain},
 };
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::Cause;
 use gristmill_mounts::remote::{Patience, Remote};
 use gristmill_objects::{ObjectStore, remote::EndpointError};
@@ -27,7 +28,7 @@ use gristmill_runtime::{
     Exit, Identity, Layout, Limits, Node, NodeReport, ProgramSpec, Root, RunEvent, RunHandle,
     SandboxMount, SandboxSpec, Spawner, Stage, StartFailure, command,
 };
-use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Streams, Task};
+use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Spans, Streams, Task};
 use std::{
     collections::BTreeMap,
     io,
@@ -151,6 +152,7 @@ impl Place {
     /// Carries out one run and leaves its result in [`Place::runs`].
     pub async fn carry_out(self: Arc<Self>, mut begun: Begun) {
         let run = begun.run.run;
+        let taken = now();
         // In the order in which they came.
         let turn = unless_cancelled(&mut begun.cancelled, self.slots.acquire()).await;
         let Ok(_slot) = turn else {
@@ -164,11 +166,23 @@ impl Place {
             task = begun.task.task,
             instance = begun.run.instance
         );
-        let (end, streams) = self.execute(begun).instrument(span.clone()).await;
+        let turned = now();
+        let (mut end, streams) = self.execute(begun).instrument(span.clone()).await;
+        end.spans = Some(self.spans(run, taken, turned, end.at));
         span.in_scope(
             || debug!(kind = ?end.kind(), number = end.number, message = end.message, "ended"),
         );
         self.runs.ended(run, end, streams);
+    }
+
+    /// Where the time went of a run that heard of its place at `turned` and whose program ended at `ended`.
+    fn spans(&self, run: u64, taken: i64, turned: i64, ended: i64) -> Spans {
+        let micros = |from: i64, to: i64| u64::try_from(to.saturating_sub(from)).unwrap_or(0);
+        Spans {
+            waited_micros: micros(taken, turned),
+            prepared_micros: micros(turned, self.runs.started_at(run)),
+            kept_micros: micros(ended, now()),
+        }
     }
 
     async fn execute(&self, begun: Begun) -> (RunEnd, Option<Streams>) {
@@ -225,6 +239,7 @@ impl Place {
         };
         let ended =
             self.run_program(&mut begun, &mut directory, &mut inputs, &sandbox, &program).await;
+        faults::at(Point::AgentEnded);
         let cancelled = matches!(ended, Err(Trouble::Cancelled));
         let uploads = results::Uploads {
             task: &task,
@@ -239,6 +254,7 @@ impl Place {
             Kept::Stored => {}
             Kept::Said(said) => *streams = Some(said),
         });
+        faults::at(Point::AgentUploaded);
         if directory.is_kept() {
             self.runs.take_logs(run.run);
         }
@@ -314,6 +330,9 @@ impl Place {
             Trouble::of_machine(Cause::Sandbox, "no file for the program's output", error)
         })?;
         self.runs.set_logs(run, [directory.log("stdout"), directory.log("stderr")]);
+        faults::at(Point::AgentStart)
+            .or_fail()
+            .map_err(|fault| Trouble::of_machine(Cause::Sandbox, "no program", fault))?;
         let (say, mut events) = mpsc::unbounded_channel();
         let listener = move |event| drop(say.send(event)); // nobody listens when the run is over
         let handle = self
@@ -333,6 +352,7 @@ impl Place {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(RunEvent::Started { at_micros, .. }) => {
+                        faults::at(Point::AgentStarted);
                         self.runs.started(run, at_micros);
                         announcement.as_mut().reset(Instant::now() + START_UNSAID_MAX);
                         unsaid = true;

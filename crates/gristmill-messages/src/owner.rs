@@ -14,6 +14,7 @@ use crate::{
     nouns::{Letter, Name, within},
     queues, topics,
 };
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::{AccountId, Seconds, Timestamp};
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
@@ -135,7 +136,10 @@ impl Owner {
         self.waiters.send_home(now);
         let surface = if self.waiters.is_empty() { None } else { surface_after(&desk) };
         let pushes = desk.pushes.get();
-        let committed = transaction.commit().map_err(MessagesError::from);
+        let allowed = faults::at(Point::MessagesCommit).or_fail();
+        let committed = allowed
+            .map_err(|_| MessagesError::DiskFull)
+            .and_then(|()| transaction.commit().map_err(MessagesError::from));
         if let Err(failure) = &committed {
             error!(error = %failure, "a turn of the messages could not be committed");
         }

@@ -23,6 +23,7 @@ use crate::{
     source::Source,
     tree::{Tree, TreeLimits},
 };
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::Timestamp;
 use gristmill_objects::{ObjectError, ObjectStore};
 use rustix::{
@@ -195,8 +196,10 @@ async fn serve_until(
             return false;
         }
     };
+    faults::at(Point::MounterReady);
     say(&Line::Ready {});
     end.await;
+    faults::at(Point::MounterReport);
     say(&Line::Report(mounted.stop().await));
     true
 }

@@ -18,6 +18,7 @@ use crate::{
     tombstones::Tombstones,
 };
 use async_trait::async_trait;
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::{Generation, WorkerId, event::EnsureWorker};
 use std::{
     collections::BTreeMap,
@@ -207,6 +208,7 @@ impl Provider for LocalProvider {
             self.end(&home, &record).await?;
             info!(%worker, generation = %record.generation, "removed a worker");
         }
+        fail(Point::ProviderEnded, &home)?;
         off_the_loop(move || home.remove()).await?;
         drop(one_at_a_time);
         drop(lock);
@@ -258,10 +260,17 @@ fn start(
     home.clear()?;
     home.write_config(&launch.config_json)?;
     home.write(&Record { generation, process: None })?;
+    fail(Point::ProviderRecorded, home)?;
     let pid = spawn(home, env, launch)?;
+    fail(Point::ProviderSpawned, home)?;
     let process = Process::of(pid).map_err(state("look for the process of", &home.config()))?;
     home.write(&Record { generation, process })?;
     Ok(pid)
+}
+
+fn fail(point: Point, home: &Home) -> Result<(), ProviderError> {
+    let failed = faults::at(point).or_fail().map_err(std::io::Error::from);
+    failed.map_err(state("go on with", &home.0))
 }
 
 fn spawn(

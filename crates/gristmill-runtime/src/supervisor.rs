@@ -19,6 +19,7 @@ use crate::{
     spec::{ProgramSpec, Root, RunEvent, SandboxSpec, Stage},
     sys,
 };
+use gristmill_faults::{self as faults, Point};
 use rustix::{
     event::{Timespec, epoll},
     io::Errno,
@@ -183,6 +184,9 @@ impl Supervisor {
         streams: Streams,
     ) -> Result<(), SetupError> {
         check(sandbox, &self.prepared)?;
+        faults::at(Point::SpawnerMake)
+            .or_fail()
+            .map_err(|fault| SetupError::new(Stage::Process, fault.to_string()))?;
         let group = self
             .driver
             .create(&sandbox.id, &sandbox.limits)
@@ -202,6 +206,7 @@ impl Supervisor {
             .at(Stage::Process, || "cannot watch the sandbox".into())?;
         self.latest = number;
         self.cells.insert(number, cell);
+        faults::at(Point::SpawnerMade);
         Ok(())
     }
 
@@ -250,6 +255,9 @@ impl Supervisor {
     }
 
     fn tell(&mut self, ticket: Ticket, event: RunEvent) {
+        if matches!(event, RunEvent::Exited(_)) {
+            faults::at(Point::SpawnerEnded);
+        }
         self.outgoing.push_back(Notice { ticket, event });
     }
 

@@ -11,7 +11,9 @@ use crate::{
     machine,
     mill::Mill,
     seats::{SeatError, Seats},
+    vital::vital,
 };
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::{Effect, Generation, Input, WorkerId, event::EnsureWorker, input::Seen};
 use gristmill_provider::{AgentLaunch, Presence, Provider, ProviderError, Retry};
 use gristmill_store::EffectId;
@@ -88,7 +90,7 @@ impl Hands {
         queues.retain(|_, queue| !queue.is_closed());
         let queue = queues.entry(worker).or_insert_with(|| {
             let (queue, orders) = mpsc::unbounded_channel();
-            tokio::spawn(self.clone().serve(worker, orders));
+            tokio::spawn(vital("hands", self.clone().serve(worker, orders)));
             queue
         });
         if let Err(mpsc::error::SendError(order)) = queue.send(order) {
@@ -110,7 +112,9 @@ impl Hands {
             }
             drop(permit);
             if let Some(id) = id {
-                self.mill.effects_done(vec![id]).await;
+                for _ in 0..faults::at(Point::OutboxStrike).times() {
+                    self.mill.effects_done(vec![id]).await;
+                }
             }
             if removed && orders.is_empty() {
                 orders.close();
@@ -138,7 +142,7 @@ impl Hands {
                     return self.tell(*worker, *generation, Seen::NoRoom { reason }).await;
                 }
             };
-            let seen = match self.provider.ensure(request, &launch).await {
+            let seen = match self.ask(request, &launch).await {
                 Ok(()) => {
                     info!("asked");
                     self.asked().insert(*worker, *generation);
@@ -149,17 +153,44 @@ impl Hands {
                     refusal(&error)
                 }
             };
+            for _ in 1..faults::at(Point::HandsEnsured).times() {
+                self.tell(*worker, *generation, seen.clone()).await;
+            }
             self.tell(*worker, *generation, seen).await;
         }
         .instrument(span)
         .await;
     }
 
+    /// Asks the provider for a worker.
+    async fn ask(&self, request: &EnsureWorker, launch: &AgentLaunch) -> Result<(), ProviderError> {
+        let turn = faults::at(Point::HandsEnsure);
+        if turn.is_fail() {
+            return Err(ProviderError::Silent);
+        }
+        for _ in 1..turn.times() {
+            self.provider.ensure(request, launch).await?;
+        }
+        self.provider.ensure(request, launch).await
+    }
+
+    /// Asks the provider to remove a worker.
+    async fn dismiss(&self, worker: WorkerId, generation: Generation) -> Result<(), ProviderError> {
+        let turn = faults::at(Point::HandsRemove);
+        if turn.is_fail() {
+            return Err(ProviderError::Silent);
+        }
+        for _ in 1..turn.times() {
+            self.provider.remove(worker, generation).await?;
+        }
+        self.provider.remove(worker, generation).await
+    }
+
     async fn remove(&self, worker: WorkerId, generation: Generation) {
         let span = info_span!("remove_worker", %worker, %generation);
         async {
             let mut pause = PAUSE_FIRST;
-            while let Err(error) = self.provider.remove(worker, generation).await {
+            while let Err(error) = self.dismiss(worker, generation).await {
                 warn!(%error, "could not remove; it is tried again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);

@@ -23,6 +23,7 @@ mod launch;
 mod listeners;
 mod machine;
 mod market;
+mod measures;
 pub mod messaging;
 mod mill;
 mod pages;
@@ -39,6 +40,7 @@ mod streams;
 mod sts;
 mod task_keys;
 mod task_numbers;
+mod vital;
 mod way_out;
 
 pub use config::{LocalConfig, PatienceConfig, RegionConfig, ShellConfig};

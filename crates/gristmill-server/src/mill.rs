@@ -13,13 +13,16 @@
 //!
 //! Start at [`Turner::turn`].
 
-use crate::{config::HistoryConfig, history, published::Published, recovery::Recovery};
+use crate::{
+    config::HistoryConfig, history, measures::MEASURES, published::Published, recovery::Recovery,
+};
 use gristmill_core::{Decision, EntityKey, IdMint, World, plan};
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp, notice::Subject};
 use gristmill_store::{
     Batch, Checkpoint, EffectId, HistoryRow, NoticeProgress, Retry, Store, StoreError,
 };
-use std::{collections::BTreeSet, sync::Arc, thread};
+use std::{collections::BTreeSet, sync::Arc, thread, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
@@ -191,6 +194,7 @@ impl Turner {
             {
                 batch.push(request);
             }
+            MEASURES.note_inbox(batch.len() + requests.len());
             let stop = self.sort_out(batch, &mut more_to_place);
             if let Some(stopped) = stop {
                 self.checkpoint();
@@ -240,6 +244,8 @@ impl Turner {
     /// One turn: decide, apply, place, commit, publish, answer. Returns whether there may be more
     /// to place at once.
     fn turn(&mut self, inputs: Vec<(Input, Option<ReplyTo>)>) -> bool {
+        faults::at(Point::MillTaken);
+        let begun = Instant::now();
         let mut turn = Turn {
             draft: self.world.clone(),
             now: (self.clock)(),
@@ -263,7 +269,7 @@ impl Turner {
         {
             error!(%refusal, "a plan was refused; plans are never refused as a whole");
         }
-        self.finish(turn);
+        self.finish(turn, begun);
         more_to_place
     }
 
@@ -278,12 +284,14 @@ impl Turner {
         Ok(answer)
     }
 
-    fn finish(&mut self, turn: Turn) {
+    fn finish(&mut self, turn: Turn, begun: Instant) {
         let Turn { draft, now, events, effects, archived, touched, replies } = turn;
         if events.is_empty() && effects.is_empty() {
             answer(replies);
             return;
         }
+        faults::at(Point::MillDecided);
+        let committing = Instant::now();
         let committed = match self.store.commit(&Batch {
             events: &events,
             effects: &effects,
@@ -298,7 +306,9 @@ impl Turner {
             }
             Err(failure) => fatal(&failure),
         };
+        MEASURES.turn_commit.note(committing.elapsed());
         self.world = draft;
+        MEASURES.note_placed(&self.world, &events);
         self.dirty.extend(touched);
         self.events_since_checkpoint += events.len();
         if !archived.is_empty() {
@@ -306,10 +316,13 @@ impl Turner {
         }
         self.purge |= events.iter().any(|event| matches!(event, Event::JobDeleted { .. }));
         self.published.publish(self.world.clone(), &World::changed_workers(&events));
+        faults::at(Point::MillPublished);
         answer(replies);
+        faults::at(Point::MillAnswered);
         if !effects.is_empty() {
             self.hand_out(committed.effect_ids, effects);
         }
+        MEASURES.pass.note(begun.elapsed());
         self.keep_house();
     }
 
@@ -346,7 +359,8 @@ impl Turner {
     fn keep_house(&mut self) {
         let due = self.events_since_checkpoint >= JOURNAL_EVENTS_MAX
             || self.dirty.len() >= DIRTY_MAX
-            || self.store.attempts_since_checkpoint() >= ATTEMPTS_MAX;
+            || self.store.attempts_since_checkpoint() >= ATTEMPTS_MAX
+            || faults::at(Point::CheckpointDue).is_early();
         if due {
             self.checkpoint();
         }
@@ -362,6 +376,7 @@ impl Turner {
     /// Writes what changed since the last checkpoint and trims the journal. A failure costs
     /// nothing but a longer journal.
     fn checkpoint(&mut self) {
+        let begun = Instant::now();
         let through = self.store.last_seq();
         let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
         for key in &self.dirty {
@@ -375,7 +390,9 @@ impl Turner {
         }
         match self.store.checkpoint(&Checkpoint { upserts, deletes, through }) {
             Ok(()) => {
-                debug!(entities = self.dirty.len(), "checkpoint");
+                let took = begun.elapsed();
+                MEASURES.checkpoint.note(took);
+                debug!(entities = self.dirty.len(), ?took, "checkpoint");
                 self.dirty.clear();
                 self.events_since_checkpoint = 0;
             }

@@ -1,6 +1,6 @@
 //! Pages for operators and tools: health, metrics, the description of the API.
 
-use crate::door::Door;
+use crate::{door::Door, measures::MEASURES};
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -69,7 +69,7 @@ impl Pages {
         for (state, count) in ["waiting", "running"].into_iter().zip(instances) {
             metrics::gauge!("gristmill_instances", "state" => state).set(count as f64);
         }
-        self.recorder.render()
+        self.recorder.render() + &MEASURES.render()
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     shell::Shells,
     ssh::SshDoor,
     streams::Streams,
+    vital::vital,
 };
 use axum::{Router, body::Body, routing::get};
 use gristmill_core::{IdMint, Options};
@@ -207,13 +208,11 @@ impl Region {
         });
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(patience::watch_workers(
-            mill.clone(),
-            sessions.clone(),
-            config.patience.clone(),
-            halting.clone(),
-        ));
-        tasks.spawn(patience::tick(mill.clone(), clock.clone(), halting.clone()));
+        let patience = config.patience.clone();
+        let watch =
+            patience::watch_workers(mill.clone(), sessions.clone(), patience, halting.clone());
+        tasks.spawn(vital("patience", watch));
+        tasks.spawn(vital("clock", patience::tick(mill.clone(), clock.clone(), halting.clone())));
         messaging.start(
             &mut tasks,
             &config,
@@ -232,8 +231,8 @@ impl Region {
         listeners.serve(&mut tasks, &services, ssh, &stopping);
         seats.serve(services, stopping, &mill.published().world());
         let every = config.patience.observe_every.into();
-        tasks.spawn(hands.clone().work(standing, effects, halting.clone()));
-        tasks.spawn(hands.observe(every, sessions.hang_ups(), halting));
+        tasks.spawn(vital("hands", hands.clone().work(standing, effects, halting.clone())));
+        tasks.spawn(vital("eyes", hands.observe(every, sessions.hang_ups(), halting)));
         info!(region = config.region, %api, oss = %oss_address, mns = %mns_address, data = %config.data_dir.display(), "region is up");
         let messages = messaging.messages;
         let (oss, mns) = (oss_address, mns_address);
@@ -376,11 +375,13 @@ fn provider(config: &RegionConfig) -> Result<Arc<dyn Provider>, RegionError> {
     let logging = ["GRISTMILL_LOG", "GRISTMILL_LOG_FORMAT"];
     let env =
         logging.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let faults = gristmill_faults::environment().into_iter();
+    let faults = faults.filter_map(|(name, dir)| Some((name.to_owned(), dir.to_str()?.to_owned())));
     let options = gristmill_provider::LocalConfig {
         directory: config.data_dir.join("workers"),
         workers_max: config.local.workers_max(processors()),
         stop_grace: STOP_PATIENCE,
-        env: env.collect(),
+        env: env.chain(faults).collect(),
     };
     Ok(Arc::new(LocalProvider::open(options)?))
 }

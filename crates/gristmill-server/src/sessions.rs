@@ -13,6 +13,7 @@
 use crate::{
     briefing::Briefing,
     keys::KeyRing,
+    measures::MEASURES,
     mill::{Mill, MillError},
     shell::Exchange,
     streams::{STREAM_BYTES_MAX, Streams},
@@ -20,6 +21,7 @@ use crate::{
 };
 use futures::{Stream, StreamExt};
 use gristmill_core::{RunView, World};
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::{
     Answer, Generation, Input, RangeSet, RunId, RunReport, WorkerId, input::Seen,
 };
@@ -183,6 +185,13 @@ impl Sessions {
             holds: holds.iter().copied().collect(),
             ahead: hello.ahead,
         };
+        let turn = faults::at(Point::SessionHello);
+        if turn.is_fail() {
+            return "a test hung up";
+        }
+        for _ in 1..turn.times() {
+            let _ = self.put(called.clone()).await; // the second answer counts
+        }
         match self.put(called).await {
             Ok(Answer::Unwanted) => {
                 let retire = Retire { reason: "this worker is not wanted any more".into() };
@@ -345,9 +354,9 @@ impl Session<'_> {
 
     async fn on_message(&mut self, kind: FromAgentKind) -> Option<()> {
         match kind {
-            FromAgentKind::Reports(reports) => self.on_reports(reports.reports).await,
+            FromAgentKind::Reports(reports) => self.take(reports.reports).await,
             FromAgentKind::Finished(finished) => match finished.into_reports() {
-                Ok(reports) => self.pass_on(reports).await,
+                Ok(reports) => self.pass_on(reports, Instant::now()).await,
                 Err(error) => {
                     warn!(worker = %self.worker, %error, "reports dropped");
                     Some(())
@@ -367,7 +376,18 @@ impl Session<'_> {
         }
     }
 
+    async fn take(&mut self, reports: Vec<Report>) -> Option<()> {
+        let turn = faults::at(Point::SessionReports);
+        turn.or_fail().ok()?;
+        for _ in 1..turn.times() {
+            self.on_reports(reports.clone()).await?;
+        }
+        self.on_reports(reports).await
+    }
+
     async fn on_reports(&mut self, mut reports: Vec<Report>) -> Option<()> {
+        MEASURES.note_reports(&reports);
+        let heard = Instant::now();
         let world = self.sessions.mill.published().world();
         self.sessions.streams.keep(&world, self.worker, &mut reports).await;
         let mut understood = Vec::with_capacity(reports.len());
@@ -384,11 +404,11 @@ impl Session<'_> {
         }
         self.doubt |= !dropped.is_empty();
         self.forget(dropped).await?;
-        self.pass_on(understood).await
+        self.pass_on(understood, heard).await
     }
 
     /// Hands reports to the mill; those of ends are acknowledged when they are durable.
-    async fn pass_on(&mut self, reports: Vec<RunReport>) -> Option<()> {
+    async fn pass_on(&mut self, reports: Vec<RunReport>, heard: Instant) -> Option<()> {
         let over = |report: &RunReport| match report {
             RunReport::Ended { run, .. } => Some(run.0),
             RunReport::Started { .. } => None,
@@ -400,6 +420,7 @@ impl Session<'_> {
             debug!(worker = %self.worker, %error, "reports not taken; the agent keeps them");
             return None;
         }
+        MEASURES.note_durable(heard.elapsed(), ended.len());
         self.forget(ended).await?;
         self.align().await
     }
@@ -411,6 +432,11 @@ impl Session<'_> {
         }
         if runs.is_empty() {
             return Some(());
+        }
+        let turn = faults::at(Point::SessionAcknowledge);
+        turn.or_fail().ok()?;
+        for _ in 1..turn.times() {
+            self.say(ToAgentKind::Acknowledge(Acknowledge { runs: runs.clone() })).await?;
         }
         self.say(ToAgentKind::Acknowledge(Acknowledge { runs })).await
     }
@@ -487,7 +513,12 @@ impl Session<'_> {
         let Some((first, key)) = batch.start else { return Some(()) };
         let Some(task) = self.number_of(world, &key).await? else { return Some(()) };
         let runs = Runs::new(first, task, &batch.instances);
+        let turn = faults::at(Point::SessionAssign);
+        turn.or_fail().ok()?;
         if self.batches {
+            for _ in 1..turn.times() {
+                self.say(ToAgentKind::Runs(runs.clone())).await?;
+            }
             return self.say(ToAgentKind::Runs(runs)).await;
         }
         for run in runs.iter() {

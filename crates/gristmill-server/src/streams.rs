@@ -9,6 +9,7 @@
 //! - The account of the job must be allowed to write there, as if it had sent the objects itself.
 
 use gristmill_core::{RunView, World};
+use gristmill_faults::{self as faults, Point};
 use gristmill_model::{AccountId, Cause, OssPath, RunId, WorkerId};
 use gristmill_objects::{BucketAcl, LocalStore, ObjectError, SmallPut};
 use gristmill_wire::agent::{self, EndKind, Report};
@@ -52,7 +53,7 @@ impl Streams {
         }
         let puts: Vec<SmallPut> = letters.iter().map(|letter| letter.put.clone()).collect();
         let outcomes = loop {
-            match self.store.put_many(puts.clone()).await {
+            match self.put(&puts).await {
                 Ok(outcomes) => break outcomes,
                 Err(error) => {
                     warn!(%worker, %error, "streams of programs wait for the object store");
@@ -65,6 +66,18 @@ impl Streams {
                 refuse(&mut reports[letter.report], &letter.put, &error);
             }
         }
+        faults::at(Point::StreamsKept);
+    }
+
+    async fn put(&self, puts: &[SmallPut]) -> Result<Vec<Result<(), ObjectError>>, ObjectError> {
+        let turn = faults::at(Point::StreamsKeep);
+        if turn.is_fail() {
+            return Err(ObjectError::Full);
+        }
+        for _ in 1..turn.times() {
+            self.store.put_many(puts.to_vec()).await?;
+        }
+        self.store.put_many(puts.to_vec()).await
     }
 
     /// Those that their account may send where they go. The others fail their runs.

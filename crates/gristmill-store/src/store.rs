@@ -18,6 +18,7 @@ use crate::{
     schema, segment,
     tail::Tail,
 };
+use gristmill_faults::{self as faults, Fault, Point};
 use gristmill_model::{Effect, Event, JobId, Timestamp};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use serde::Deserialize;
@@ -144,8 +145,11 @@ impl Store {
         let first = self.last.0 + 1;
         let effect_ids = self.write("commit a batch", |transaction| {
             append(transaction, first, batch)?;
-            queue(transaction, batch.effects)
+            let effects = queue(transaction, batch.effects)?;
+            faults::at(Point::StoreCommit).or_fail()?;
+            Ok(effects)
         })?;
+        faults::at(Point::StoreCommitted);
         self.last = Seq(self.last.0 + batch.events.len() as u64);
         self.tail.add(batch.events);
         Ok(Committed { last_seq: self.last, effect_ids })
@@ -170,7 +174,8 @@ impl Store {
             for ((job, task), attempts) in &ended {
                 segment::insert(transaction, *job, task, attempts)?;
             }
-            Ok(replace(transaction, checkpoint)?)
+            replace(transaction, checkpoint)?;
+            Ok(faults::at(Point::CheckpointCommit).or_fail()?)
         })?;
         self.tail.clear();
         self.through = through;
@@ -183,6 +188,7 @@ impl Store {
             return Ok(());
         }
         self.write("clear the outbox", |transaction| {
+            faults::at(Point::OutboxWrite).or_fail()?;
             let mut delete = transaction.prepare_cached("DELETE FROM outbox WHERE id = ?1")?;
             for effect in effects {
                 delete.execute([effect.0.cast_signed()])?;
@@ -196,7 +202,10 @@ impl Store {
         if progress.is_empty() {
             return Ok(());
         }
-        self.write("strike notices", |transaction| Ok(notices::advance(transaction, progress)?))
+        self.write("strike notices", |transaction| {
+            faults::at(Point::NoticeWrite).or_fail()?;
+            Ok(notices::advance(transaction, progress)?)
+        })
     }
 
     /// Removes about `attempts_max` attempts of deleted jobs: they go by rows of many. Call it again while there is more.
@@ -262,6 +271,7 @@ impl Store {
         let through = self.through.0.cast_signed();
         loop {
             let removed = self.write("cut the journal", |transaction| {
+                faults::at(Point::CheckpointTrim).or_fail()?;
                 Ok(transaction
                     .prepare_cached(
                         "DELETE FROM journal WHERE seq <= min(?1,
@@ -310,6 +320,14 @@ impl From<rusqlite::Error> for Undone {
     }
 }
 
+/// What a test lets fail here fails as on a full disk.
+impl From<Fault> for Undone {
+    fn from(fault: Fault) -> Self {
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        Self::Sqlite(rusqlite::Error::SqliteFailure(full, Some(fault.to_string())))
+    }
+}
+
 fn transact<T>(
     connection: &mut Connection,
     work: impl FnOnce(&Transaction<'_>) -> Result<T, Undone>,
@@ -342,6 +360,7 @@ pub(crate) fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<C
 
 fn append(transaction: &Transaction<'_>, first: u64, batch: &Batch<'_>) -> Result<(), Undone> {
     for row in batch.archived {
+        faults::at(Point::HistoryMove).or_fail()?;
         history::insert(transaction, row)?;
     }
     if batch.events.is_empty() {

@@ -213,6 +213,23 @@ pub struct RunEnd {
     /// More words for a person.
     #[prost(string, tag = "6")]
     pub detail: String,
+    /// Where the time went; absent from older agents.
+    #[prost(message, optional, tag = "7")]
+    pub spans: Option<Spans>,
+}
+
+/// Where the time of a run went besides its program, microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Spans {
+    /// Waited on the machine for a place to run.
+    #[prost(uint64, tag = "1")]
+    pub waited_micros: u64,
+    /// Package, inputs, sandbox: until the program started.
+    #[prost(uint64, tag = "2")]
+    pub prepared_micros: u64,
+    /// Sent its outputs and logs home.
+    #[prost(uint64, tag = "3")]
+    pub kept_micros: u64,
 }
 
 /// The ways in which a run ends; see `model::RunOutcome`.

@@ -14,6 +14,7 @@ mod setup;
 
 use clap::{FromArgMatches, Parser, Subcommand};
 use gristmill_cli::words::Language;
+use gristmill_faults::Point;
 use std::{path::PathBuf, process::ExitCode};
 
 /// Batch computing on your own machines.
@@ -51,6 +52,9 @@ enum Command {
     /// The inputs of one instance as files. Started by an agent.
     #[command(hide = true)]
     Mounter,
+    /// Fail points of this build: name, process, and what each can be asked to do. For tests.
+    #[command(hide = true)]
+    Faults,
 }
 
 fn main() -> ExitCode {
@@ -73,10 +77,21 @@ fn main() -> ExitCode {
             log::start("info");
             gristmill_agent::main(&config, &setup::this_program())
         }
+        Command::Faults => {
+            faults();
+            ExitCode::SUCCESS
+        }
         Command::Mounter => {
             log::start("warn");
             gristmill_agent::mounter()
         }
+    }
+}
+
+fn faults() {
+    for point in Point::ALL.iter().filter(|_| gristmill_faults::BUILT_IN) {
+        let deeds: Vec<_> = point.deeds().iter().map(|deed| deed.name()).collect();
+        println!("{} {} {}", point.name(), point.process(), deeds.join(","));
     }
 }
 

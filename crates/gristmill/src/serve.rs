@@ -19,6 +19,12 @@ const KEY_SECRET: &str = "GRISTMILL_ROOT_ACCESS_KEY_SECRET";
 const NOT_SETTINGS: [&str; 5] =
     [KEY_ID, KEY_SECRET, "GRISTMILL_ENDPOINT", "GRISTMILL_LOG", "GRISTMILL_LOG_FORMAT"];
 
+/// Whether a variable is a key of the settings. A build without fail points refuses theirs.
+fn is_setting(name: &str) -> bool {
+    let of_tests = gristmill_faults::BUILT_IN && name == gristmill_faults::VARIABLE;
+    !of_tests && !NOT_SETTINGS.contains(&name)
+}
+
 /// Run a region.
 #[derive(Args)]
 pub struct Serve {
@@ -55,6 +61,7 @@ impl Serve {
     /// Serves until SIGTERM or SIGINT.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         log::start("info");
+        setup::end_when_an_owner_panics();
         let environment: HashMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -84,9 +91,7 @@ impl Serve {
         }
         let variables = environment
             .iter()
-            .filter(|(name, _)| {
-                name.starts_with("GRISTMILL_") && !NOT_SETTINGS.contains(&name.as_str())
-            })
+            .filter(|(name, _)| name.starts_with("GRISTMILL_") && is_setting(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         builder = builder.add_source(

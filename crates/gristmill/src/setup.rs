@@ -18,6 +18,21 @@ pub fn now() -> Timestamp {
     Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// Threads that own something which nobody else can go on with.
+const OWNERS: [&str; 3] = ["mill", "messages", "object-writer"];
+
+/// A panic of an owner ends the process: a restart recovers. One in the answer to a request costs
+/// that request.
+pub fn end_when_an_owner_panics() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        if std::thread::current().name().is_some_and(|name| OWNERS.contains(&name)) {
+            std::process::exit(70);
+        }
+    }));
+}
+
 /// The one TLS provider; two in one process would make rustls panic.
 pub fn install_crypto() {
     // An error means that it is installed already.

@@ -6,6 +6,7 @@ use crate::house::House;
 /// Every package and its floor. Workshops stand beside the house and nobody in it uses them.
 const FLOORS: &[(&str, u8)] = &[
     ("gristmill-model", 0),
+    ("gristmill-faults", 0),
     ("gristmill-wire", 1),
     ("gristmill-core", 1),
     ("gristmill-store", 1),

@@ -13,6 +13,7 @@ use super::{
     rows::sql_error,
 };
 use crate::{ObjectError, rules::io_error};
+use gristmill_faults::{self as faults, Point};
 use rusqlite::Connection;
 use std::{
     io,
@@ -243,5 +244,8 @@ fn commit(conn: &Connection, files: &Files, batch: &mut [Box<dyn Job>]) -> Resul
         sql("RELEASE change")?;
     }
     files.sync_names(batch.iter().flat_map(|job| job.new_files()))?;
-    sql("COMMIT").map(drop)
+    faults::at(Point::ObjectsCommit).or_fail().map_err(|_| ObjectError::Full)?;
+    sql("COMMIT")?;
+    faults::at(Point::ObjectsCommitted);
+    Ok(())
 }

@@ -7,13 +7,14 @@ use crate::{
     mill::MillError,
 };
 use gristmill_core::{Job, JobQuery, Task, World};
+use gristmill_faults::Point;
 use gristmill_model::{AccountId, Answer, Input, JobId, JobSpec, JobState, Refusal, TaskName};
 use gristmill_wire::{
     api::{
         JobDescription, List, ListQuery, Query, Submission, idempotency_token, parse_priority,
         parse_submission, responses as bodies,
     },
-    error::ApiError,
+    error::{ApiError, Code},
     time::WireTime,
 };
 use http::StatusCode;
@@ -47,6 +48,11 @@ pub async fn submit(
     supported::check_job(door, &spec)?;
     let spec = Arc::new(spec);
     let input = Input::SubmitJob { account: call.account, spec: spec.clone(), token };
+    let turn = gristmill_faults::at(Point::JobAsked);
+    turn.or_fail().map_err(|fault| ApiError::new(Code::InternalError, fault.to_string()))?;
+    for _ in 1..turn.times() {
+        door.mill.put(input.clone()).await?;
+    }
     match door.mill.put(input).await? {
         Answer::Job(job) => Ok((job, spec)),
         other => unreachable!("submitting a job answers with a job, not {other:?}"),

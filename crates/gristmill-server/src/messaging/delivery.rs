@@ -12,6 +12,7 @@ use super::{
     striker::Striker,
 };
 use crate::mill::Clock;
+use gristmill_faults::{self as faults, Point};
 use gristmill_messages::{Messages, Name, NameKind, Publication, Source, SourcePart};
 use gristmill_model::{AccountId, Notice, Timestamp};
 use gristmill_store::{NoticeProgress, Readers, WaitingNotice};
@@ -123,6 +124,13 @@ impl Delivery {
         if fresh.is_empty() {
             return Round { delivered: 0, more, failure: None };
         }
+        let turn = faults::at(Point::NoticeDeliver);
+        if let Err(fault) = turn.or_fail() {
+            return failed(fault.to_string());
+        }
+        for _ in 1..turn.times() {
+            self.deliver(subject, &fresh).await;
+        }
         let (delivered, failure) = self.deliver(subject, &fresh).await;
         if failure.is_some() && delivered == 0 {
             self.drop_surplus(subject).await;
@@ -213,8 +221,10 @@ impl Delivery {
         let (count, source) = (parts.len(), Source { subject: subject.to_owned(), parts });
         match self.0.messages.publish_once(account, topic, publications, source).await {
             Ok(_) => {
-                for waiting in run {
-                    self.0.striker.strike(NoticeProgress::Done(waiting.id)).await;
+                for _ in 0..faults::at(Point::NoticeDelivered).times() {
+                    for waiting in run {
+                        self.0.striker.strike(NoticeProgress::Done(waiting.id)).await;
+                    }
                 }
                 self.0.striker.settle().await;
                 (count, Ok(()))

@@ -24,6 +24,7 @@ mod striker;
 use crate::{
     config::RegionConfig,
     mill::{Clock, Mill},
+    vital::vital,
 };
 use board::Board;
 use delivery::Delivery;
@@ -125,7 +126,7 @@ impl Messaging {
             timeout: config.outbound.push_timeout.into(),
             clock: clock.clone(),
         };
-        tasks.spawn(pusher.work(halting.clone()));
+        tasks.spawn(vital("pusher", pusher.work(halting.clone())));
         let settings = &config.notifications;
         let own = OwnEndpoints::new(&config.region, listen, &settings.own_hosts);
         let delivery = Delivery::new(
@@ -139,7 +140,7 @@ impl Messaging {
         );
         let pause_max = settings.retry_pause_max.into();
         let notifier = Notifier::new(delivery, self.board.clone(), pause_max);
-        tasks.spawn(notifier.work(news, halting));
+        tasks.spawn(vital("notifier", notifier.work(news, halting)));
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     board::{Board, Stuck},
     delivery::{Delivery, Round},
 };
-use crate::front::stopped;
+use crate::{front::stopped, vital::vital};
 use gristmill_model::{Timestamp, notice::Subject};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -125,10 +125,10 @@ impl Notifier {
         {
             self.working += 1;
             let (delivery, done) = (self.delivery.clone(), done.clone());
-            tokio::spawn(async move {
+            tokio::spawn(vital("notifier", async move {
                 let round = delivery.round(&subject).await;
                 let _ = done.send((subject, round));
-            });
+            }));
         }
         let counts = [("waiting", self.lanes.len()), ("stuck", self.pauses.len())];
         for (state, count) in counts {

@@ -7,7 +7,7 @@
 //! they are not.
 
 use super::{form, outside::Outside, seal::Seal, told};
-use crate::{front::stopped, mill::Clock};
+use crate::{front::stopped, mill::Clock, vital::vital};
 use gristmill_messages::{Endpoint, Messages, MessagesError, Push};
 use gristmill_model::Timestamp;
 use gristmill_wire::mns::{push, sign};
@@ -70,11 +70,11 @@ impl Pusher {
                         *under_way.entry(push.subscription).or_default() += 1;
                         let (pusher, permits) = (pusher.clone(), permits.clone());
                         let done = done.clone();
-                        tokio::spawn(async move {
+                        tokio::spawn(vital("pusher", async move {
                             let _permit = permits.acquire_owned().await.expect("never closed");
                             let good = pusher.carry(&push).await;
                             let _ = done.send((push.subscription, good));
-                        });
+                        }));
                     }
                     sleep = sleep.min(next.map_or(LOOK_EVERY, |next| pusher.until(next)));
                 }

@@ -4,7 +4,10 @@
 //! While the books cannot be written, because the disk is full, the strikes wait and are tried again
 //! after a pause. Whoever delivered them waits too, so nothing that was taken is sent again.
 
-use crate::mill::{Mill, MillError};
+use crate::{
+    mill::{Mill, MillError},
+    vital::vital,
+};
 use gristmill_store::NoticeProgress;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -30,7 +33,7 @@ impl Striker {
     /// Starts a striker that writes through this mill; it ends when its last handle is gone.
     pub fn start(mill: Mill) -> Self {
         let (sender, mut orders) = mpsc::channel(STRIKES_MAX);
-        tokio::spawn(async move {
+        tokio::spawn(vital("striker", async move {
             let mut batch = Vec::new();
             while orders.recv_many(&mut batch, STRIKES_MAX).await > 0 {
                 let (mut progress, mut settled) = (Vec::new(), Vec::new());
@@ -47,7 +50,7 @@ impl Striker {
                     let _ = reply.send(());
                 }
             }
-        });
+        }));
         Self(sender)
     }
 

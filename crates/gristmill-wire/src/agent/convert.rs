@@ -78,6 +78,7 @@ fn end_of(at: Timestamp, outcome: &RunOutcome, detail: &str) -> RunEnd {
         cause: cause.to_owned(),
         message: message.to_owned(),
         detail: detail.to_owned(),
+        spans: None,
     }
 }
 
