@@ -62,9 +62,9 @@ impl World {
             Event::RunStarted { job, task, instance, at, .. } => {
                 self.start_run(*job, task, *instance, *at);
             }
-            Event::RunEnded { run, job, task, instance, worker, outcome, after, .. } => {
+            Event::RunEnded { run, job, task, instance, worker, outcome, ended, after, .. } => {
                 let place = Assigned { job: *job, task: task.clone(), instance: *instance };
-                self.end_run(*run, &place, *worker, outcome, *after);
+                self.end_run(*run, &place, (*worker, *ended), outcome, *after);
             }
             Event::ClusterCreated { cluster, account, spec, purpose, token, at } => {
                 self.add_cluster(*cluster, *account, spec, purpose, *at);
@@ -73,6 +73,10 @@ impl World {
             Event::GroupResized { cluster, group, desired, at } => {
                 self.resize(*cluster, group, *desired, *at);
             }
+            Event::GroupOpened { cluster, group, spec, at } => {
+                self.open_lane(*cluster, group, spec, *at);
+            }
+            Event::GroupClosed { cluster, group, at } => self.close_lane(*cluster, group, *at),
             Event::ClusterChanged { cluster, change, at } => {
                 self.change_description(*cluster, change, *at);
             }
@@ -236,6 +240,7 @@ impl World {
                 let what = Assigned { job, task: task.clone(), instance: InstanceNo(instance) };
                 worker.runs.insert(RunId(run), what);
             }
+            worker.idle_since = None;
         });
     }
 
@@ -245,6 +250,7 @@ impl World {
             for FinishedRun { run, .. } in runs {
                 worker.runs.remove(run).expect("a run ends where it was placed");
             }
+            worker.note_idle(runs.iter().map(|run| run.ended).max().expect("some ended"));
         });
     }
 
@@ -261,7 +267,7 @@ impl World {
         &mut self,
         run: RunId,
         what: &Assigned,
-        worker: WorkerId,
+        (worker, ended): (WorkerId, Timestamp),
         outcome: &RunOutcome,
         after: AfterRun,
     ) {
@@ -269,6 +275,7 @@ impl World {
         self.change_task(what.job, &what.task, |task| task.end_run(what.instance, after, lost));
         self.change_worker(worker, |worker| {
             worker.runs.remove(&run).expect("a run ends where it was placed");
+            worker.note_idle(ended);
         });
     }
 }

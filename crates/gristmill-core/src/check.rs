@@ -82,6 +82,14 @@ impl World {
         if group.is_none_or(|group| !group.workers.contains(&id)) {
             wrong.push(format!("{id} is in no group"));
         }
+        if worker.lane.as_ref() != group.and_then(|group| group.lane.as_ref()) {
+            wrong.push(format!("{id} is not of its group's lane"));
+        }
+        let rests = worker.lane.is_some() && worker.state == WorkerState::Running;
+        if worker.idle_since.is_some() != (rests && worker.runs.is_empty()) {
+            let used = worker.used();
+            wrong.push(format!("{id} has {used} runs and is idle since {:?}", worker.idle_since));
+        }
         for (run, what) in &worker.runs {
             let state = self.instance(what.job, &what.task, what.instance);
             if state.as_ref().and_then(run_of) != Some((*run, id)) {
@@ -103,6 +111,13 @@ impl World {
             }
             if metrics != group.metrics {
                 wrong.push(format!("{id}/{name}: {:?} is really {metrics:?}", group.metrics));
+            }
+            if group.lane.is_some()
+                && !cluster.deleting
+                && group.desired == 0
+                && group.workers.is_empty()
+            {
+                wrong.push(format!("{id}/{name} has no task and no machine, and is still there"));
             }
             let dear = self.group_overpriced(cluster, name).is_some();
             let fits = group.alive() == group.desired || dear && group.alive() < group.desired;
@@ -137,6 +152,7 @@ impl World {
         for cluster in self.clusters.values() {
             fresh.account_clusters.insert((cluster.account, cluster.id));
             fresh.clusters.insert(cluster.id, Arc::clone(cluster));
+            fresh.note_lanes(cluster);
             accounts.entry(cluster.account).or_default().take(cluster.usage(&self.options));
         }
         for worker in self.workers.values() {
@@ -153,20 +169,21 @@ impl World {
             ("clusters of accounts", fresh.account_clusters == self.account_clusters),
             ("queues", fresh.queues == self.queues),
             ("free places", fresh.free == self.free),
+            ("lanes", fresh.lanes == self.lanes),
             ("wanted machines", fresh.starved == self.starved),
             ("finished jobs", fresh.finished == self.finished),
             ("spot machines", fresh.spot == self.spot),
             ("machines without room", fresh.crowded == self.crowded),
             ("deadlines", fresh.deadlines == self.deadlines),
-            ("matches", self.matches() == self.matchable),
+            ("matches", self.all_matches() == self.matchable),
         ];
         let bad = same.into_iter().filter(|(_, same)| !same);
         wrong.extend(bad.map(|(what, _)| format!("the index of {what} is wrong")));
     }
 
-    fn matches(&self) -> OrdSet<gristmill_model::ClusterId> {
-        let both = self.queues.keys().filter(|cluster| self.free.contains_key(*cluster));
-        both.copied().collect()
+    fn all_matches(&self) -> OrdSet<gristmill_model::ClusterId> {
+        let waits = self.queues.keys().map(|pool| pool.cluster);
+        waits.filter(|cluster| self.matches(*cluster)).collect()
     }
 }
 

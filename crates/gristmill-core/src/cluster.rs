@@ -5,7 +5,7 @@
 //! machine has not called. Every state has a way out: `again_at`, `Options::worker_start_max`,
 //! the server's patience with silent machines, and the provider's `Gone`.
 
-use crate::options::Options;
+use crate::{lanes::Pool, options::Options};
 use gristmill_model::{
     AccountId, ClusterChange, ClusterId, ClusterSpec, Generation, GroupName, GroupSpec, ImageId,
     InstanceNo, JobId, ReclaimCause, RunId, Seconds, TaskName, Timestamp, WorkerId, WorkerState,
@@ -59,6 +59,8 @@ pub struct Group {
     pub metrics: Metrics,
     /// How many machines in a row were lost before they settled, and when the last one was.
     pub unsettled: Option<(u32, Timestamp)>,
+    /// The attached tasks it was made for; `None`: the cluster's owner described it.
+    pub lane: Option<Arc<MachineShape>>,
 }
 
 /// How many machines are in each state (`Metrics` of a cluster counts the last three).
@@ -124,14 +126,18 @@ pub struct Worker {
     pub not_for_room: bool,
     /// That it will be taken back, when it was told so.
     pub notice: Option<Reclaim>,
+    /// Since when it has nothing to do, while it serves attached tasks.
+    pub idle_since: Option<Timestamp>,
     /// Whether it is a spot machine. Follows from its group.
     pub is_spot: bool,
+    /// The attached tasks it was made for. Follows from its group.
+    pub lane: Option<Arc<MachineShape>>,
     /// What it is to run: exactly this.
     pub runs: OrdMap<RunId, Assigned>,
 }
 
 /// What a machine looks like, with the members that a group leaves to its cluster filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct MachineShape {
     /// `None`: the region's default.
     pub instance_type: Option<InstanceTypeName>,
@@ -282,14 +288,29 @@ impl Worker {
         u32::try_from(self.runs.len()).expect("a machine holds fewer runs than 2^32")
     }
 
+    /// The machines it belongs to.
+    pub(crate) fn pool(&self) -> Pool {
+        Pool { cluster: self.cluster, lane: self.lane.clone() }
+    }
+
+    /// Notes that its last run ended, if it was the last.
+    pub(crate) fn note_idle(&mut self, at: Timestamp) {
+        self.idle_since = (self.lane.is_some() && self.runs.is_empty()).then_some(at);
+    }
+
     /// When something has to be done about it if nothing happens before.
-    pub(crate) fn deadline(&self, start_max: Seconds) -> Option<Timestamp> {
+    pub(crate) fn deadline(&self, options: &Options) -> Option<Timestamp> {
         match self.state {
             WorkerState::Pending => self.again_at,
             WorkerState::Starting => {
-                Some(self.since.after(Seconds(start_max.0.saturating_add(self.set_up_max.0))))
+                let start_max = options.worker_start_max.0;
+                Some(self.since.after(Seconds(start_max.saturating_add(self.set_up_max.0))))
             }
-            WorkerState::Running => self.notice.map(|notice| notice.until),
+            WorkerState::Running => {
+                let reclaimed = self.notice.map(|notice| notice.until);
+                let idle = self.idle_since.map(|since| since.after(options.attached_idle));
+                reclaimed.into_iter().chain(idle).min()
+            }
             WorkerState::Deleting => None,
         }
     }

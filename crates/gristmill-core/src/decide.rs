@@ -15,10 +15,11 @@
 //!   machine, task or job ends. Whoever reads the journal never has to guess.
 //! - Nothing is decided from anything but the world, the input, the time and the mint.
 //!
-//! The rules by subject: `jobs`, `runs`; `clusters` (commands), `auto` and `fit` (how many
-//! machines), `single` (one machine), `workers` (what is seen of machines),
+//! The rules by subject: `jobs`, `runs`; `clusters` (commands), `auto`, `attached` and `fit` (how
+//! many machines), `single` (one machine), `workers` (what is seen of machines),
 //! `market` (prices, machines set aside, quotas).
 
+mod attached;
 mod auto;
 mod clusters;
 mod fit;
@@ -92,7 +93,7 @@ struct Draft<'a> {
     effects: Vec<Effect>,
     archived: Vec<Arc<Job>>,
     touched: BTreeSet<EntityKey>,
-    /// Accounts whose automatic clusters have to be looked at.
+    /// Accounts whose automatic clusters and lanes have to be looked at.
     accounts: BTreeSet<AccountId>,
 }
 

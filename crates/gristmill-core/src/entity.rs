@@ -174,14 +174,15 @@ impl World {
             | Event::JobEnded { job, .. }
             | Event::JobPriorityChanged { job, .. }
             | Event::TaskEnded { job, .. }
-            | Event::RunStarted { job, .. }
-            | Event::RunsFinished { job, .. }
-            | Event::RunEnded { job, .. } => vec![K::Job(*job)],
+            | Event::RunStarted { job, .. } => vec![K::Job(*job)],
+            Event::RunsFinished { job, worker, .. } | Event::RunEnded { job, worker, .. } => {
+                self.with_lane(vec![K::Job(*job)], *worker)
+            }
             Event::JobDeleted { job } | Event::JobArchived { job, .. } => {
                 vec![K::Job(*job), K::Spec(*job)]
             }
-            Event::RunPlaced { job, .. } | Event::RunsPlaced { job, .. } => {
-                vec![K::Job(*job), K::Region]
+            Event::RunPlaced { job, worker, .. } | Event::RunsPlaced { job, worker, .. } => {
+                self.with_lane(vec![K::Job(*job), K::Region], *worker)
             }
             Event::ClusterCreated { cluster, account, purpose, token, .. } => {
                 let token = token.as_ref().map(|token| (*account, TokenUse::Cluster, &token.text));
@@ -204,7 +205,9 @@ impl World {
                 keys.extend(groups.flat_map(|group| &group.workers).map(|id| K::Worker(*id)));
                 keys
             }
-            Event::ClusterGone { cluster } => vec![K::Cluster(*cluster)],
+            Event::ClusterGone { cluster }
+            | Event::GroupOpened { cluster, .. }
+            | Event::GroupClosed { cluster, .. } => vec![K::Cluster(*cluster)],
             Event::WorkerWanted { worker, cluster, .. } => {
                 vec![K::Worker(*worker), K::Cluster(*cluster)]
             }
@@ -225,6 +228,13 @@ impl World {
                 with_token(Vec::new(), Some((*account, *used_for, text)))
             }
         }
+    }
+
+    /// A machine for attached tasks knows since when it is idle.
+    fn with_lane(&self, mut keys: Vec<EntityKey>, worker: WorkerId) -> Vec<EntityKey> {
+        let serves_a_lane = self.workers.get(&worker).is_some_and(|it| it.lane.is_some());
+        keys.extend(serves_a_lane.then_some(EntityKey::Worker(worker)));
+        keys
     }
 
     /// The keys of everything there is.

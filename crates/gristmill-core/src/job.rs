@@ -11,6 +11,7 @@
 //!
 //! The fields are readable by all; only `World::apply` has a `&mut` to them.
 
+use crate::cluster::MachineShape;
 use gristmill_model::{
     AccountId, Cause, ClusterId, Counts, FinishedRun, InstanceNo, InstanceState, JobId, JobSpec,
     JobState, Placement, RangeSet, RunOutcome, TaskName, TaskSpec, TaskState, Timestamp,
@@ -66,6 +67,8 @@ pub struct Task {
     pub auto_cluster: Option<ClusterId>,
     /// How many machines the quota withheld from `auto_cluster`.
     pub machines_short: u32,
+    /// What machines it asks for of the cluster it is attached to. Follows from its placement.
+    pub lane: Option<Arc<MachineShape>>,
     /// How long its programs take, in microseconds: a mean in which newer runs weigh more.
     pub pace: Option<u32>,
     pub(crate) waiting: RangeSet,
@@ -133,6 +136,7 @@ impl Task {
             blocked_by: 0,
             auto_cluster: None,
             machines_short: 0,
+            lane: lane_of(spec),
             pace: None,
             waiting: RangeSet::below(spec.instance_count),
             finished: RangeSet::default(),
@@ -296,6 +300,14 @@ impl Task {
         let waiting = &self.waiting;
         self.attempts.retain_numbers(|n| !waiting.contains(n));
         (self.state, self.started, self.ended) = (TaskState::Waiting, None, None);
+    }
+}
+
+/// What machines a task asks for of the cluster it is attached to.
+pub(crate) fn lane_of(spec: &TaskSpec) -> Option<Arc<MachineShape>> {
+    match &spec.placement {
+        Placement::Attach { shape, .. } => Some(Arc::new(MachineShape::attached(shape))),
+        Placement::Fixed(_) | Placement::Auto(_) => None,
     }
 }
 

@@ -25,6 +25,7 @@ pub mod cluster;
 mod decide;
 pub mod entity;
 pub mod job;
+mod lanes;
 mod market;
 mod mint;
 mod notices;

@@ -46,6 +46,9 @@ pub struct Options {
     pub cores: BTreeMap<InstanceTypeName, u32>,
     /// How long a spot machine still runs after it was told that it will be taken back.
     pub spot_notice: Seconds,
+    /// How long a machine that was made for attached tasks is kept with nothing to do: the next task
+    /// may need it.
+    pub attached_idle: Seconds,
     /// How long idempotency tokens are kept (`reference/api.md` 4.4: at least 24 hours).
     pub token_kept: Seconds,
 }
@@ -67,6 +70,7 @@ impl Default for Options {
             finished_kept_max: 1_000,
             default_type: None,
             cores: BTreeMap::new(),
+            attached_idle: Seconds(60),
             spot_notice: Seconds(10),
             token_kept: Seconds(86_400),
         }

@@ -5,6 +5,7 @@
 //!
 //! Invariants
 //! - No machine is promised more than it has room for; no instance is promised twice.
+//! - An attached task gets machines of its lane first, then the cluster's own if they look alike.
 //! - Within a cluster: higher priority first, then the older job, then the task's name, then the
 //!   instance's number. The emptiest machine first, so that work spreads; what a machine gets of
 //!   a task in one pass are neighbours, so that they travel as one.
@@ -13,7 +14,10 @@
 //! - The cost is that of what can be placed. Jobs that have nothing to place, machines that are
 //!   full and clusters where nobody waits are not looked at.
 
-use crate::world::{Turn, World};
+use crate::{
+    lanes::Pool,
+    world::{Turn, World},
+};
 use gristmill_model::{ClusterId, RangeSet, Timestamp, WorkerId, input::Proposal};
 use std::{
     cmp::Reverse,
@@ -38,14 +42,20 @@ pub fn plan(world: &World, _now: Timestamp, budget: usize) -> Vec<Proposal> {
 }
 
 fn plan_cluster(world: &World, cluster: ClusterId, left: &mut u32, proposals: &mut Vec<Proposal>) {
-    let mut room = Room::of(world, cluster);
-    for turn in &world.queues[&cluster] {
+    let mut own = Room::of(world, &Pool::own(cluster));
+    let mut lines = lines(world, cluster);
+    while *left > 0
+        && let Some((number, turn)) = first_turn(&mut lines)
+    {
+        let line = &mut lines[number];
         let task = &world.jobs[&turn.job].tasks[&turn.task];
         let (wanted, pace) = (task.waiting.len(), task.pace);
         let mut shares: BTreeMap<WorkerId, u32> = BTreeMap::new();
         let mut given = 0;
         while given < wanted.min(*left) {
-            let Some(worker) = room.take(pace) else { break };
+            let lane = line.lane.as_mut().and_then(|lane| lane.take(pace));
+            let taken = lane.or_else(|| if line.shares_own { own.take(pace) } else { None });
+            let Some(worker) = taken else { break };
             *shares.entry(worker).or_default() += 1;
             given += 1;
         }
@@ -53,9 +63,40 @@ fn plan_cluster(world: &World, cluster: ClusterId, left: &mut u32, proposals: &m
         deal(turn, &task.waiting, shares, proposals);
         // What comes later in the queue does not pass what is left of this task.
         if given < wanted {
-            return;
+            lines.swap_remove(number);
         }
     }
+}
+
+/// The tasks that wait for one pool of machines, and the machines only they may have.
+struct Line<'a> {
+    turns: Peekable<Turns<'a>>,
+    lane: Option<Room<'a>>,
+    shares_own: bool,
+}
+
+type Turns<'a> = imbl::ordset::Iter<'a, Turn, imbl::shared_ptr::DefaultSharedPtr>;
+type Free<'a> = imbl::ordset::Iter<'a, (u32, WorkerId), imbl::shared_ptr::DefaultSharedPtr>;
+
+fn lines(world: &World, cluster: ClusterId) -> Vec<Line<'_>> {
+    let queues = world.queues.range(Pool::own(cluster)..);
+    let queues = queues.take_while(|(pool, _)| pool.cluster == cluster);
+    queues
+        .map(|(pool, turns)| Line {
+            turns: turns.iter().peekable(),
+            lane: pool.lane.is_some().then(|| Room::of(world, pool)),
+            shares_own: world.shares_own(pool),
+        })
+        .collect()
+}
+
+/// The task that comes first, and the line it comes from.
+fn first_turn<'a>(lines: &mut [Line<'a>]) -> Option<(usize, &'a Turn)> {
+    let heads = lines.iter_mut().enumerate();
+    let heads = heads.filter_map(|(number, line)| Some((*line.turns.peek()?, number)));
+    let (turn, number) = heads.min()?;
+    lines[number].turns.next();
+    Some((number, turn))
 }
 
 /// Gives each machine its share of the smallest numbers that wait, in one piece where it can be.
@@ -84,28 +125,23 @@ fn deal(
 
 /// The machines with room, emptiest first, as they fill up. Machines are taken from the
 /// world's index one by one, so a plan of ten placements does not look at ten thousand.
-struct Room<'a, I: Iterator<Item = (u32, WorkerId)>> {
+struct Room<'a> {
     world: &'a World,
-    untouched: Peekable<I>,
+    untouched: Option<Peekable<Free<'a>>>,
     touched: BinaryHeap<Reverse<(u32, WorkerId)>>,
 }
 
-impl<'a> Room<'a, std::iter::Empty<(u32, WorkerId)>> {
-    fn of(
-        world: &'a World,
-        cluster: ClusterId,
-    ) -> Room<'a, impl Iterator<Item = (u32, WorkerId)> + 'a> {
-        let untouched = world.free[&cluster].iter().copied().peekable();
-        Room { world, untouched, touched: BinaryHeap::new() }
+impl<'a> Room<'a> {
+    fn of(world: &'a World, pool: &Pool) -> Self {
+        let untouched = world.free.get(pool).map(|free| free.iter().peekable());
+        Self { world, untouched, touched: BinaryHeap::new() }
     }
-}
 
-impl<I: Iterator<Item = (u32, WorkerId)>> Room<'_, I> {
     /// A place for a run of a task with this pace. A machine that is full for the task may have
     /// room for one with shorter programs, so it stays.
     fn take(&mut self, pace: Option<u32>) -> Option<WorkerId> {
         let touched = self.touched.peek().map(|Reverse(next)| *next);
-        let untouched = self.untouched.peek().copied();
+        let untouched = self.untouched.as_mut().and_then(|rest| rest.peek().copied().copied());
         let (used, worker) = match (untouched, touched) {
             (Some(untouched), Some(touched)) => untouched.min(touched),
             (untouched, touched) => untouched.or(touched)?,
@@ -115,7 +151,7 @@ impl<I: Iterator<Item = (u32, WorkerId)>> Room<'_, I> {
             return None;
         }
         if untouched == Some((used, worker)) {
-            self.untouched.next();
+            self.untouched.as_mut().and_then(Iterator::next);
         } else {
             self.touched.pop();
         }

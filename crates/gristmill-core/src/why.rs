@@ -5,12 +5,13 @@
 //! predecessors have not ended.
 
 use crate::{
-    cluster::{Cluster, Worker},
+    cluster::{Cluster, Group, Worker},
     job::{Job, Task},
+    lanes::Pool,
     world::{Turn, World},
 };
 use gristmill_model::{
-    ClusterId, JobId, JobState, TaskName, WorkerId, WorkerState, spec::Resource,
+    GroupName, JobId, JobState, TaskName, WorkerId, WorkerState, spec::Resource,
 };
 use std::cmp::Reverse;
 
@@ -50,25 +51,29 @@ impl World {
         let Some(cluster) = self.clusters.get(&id).filter(|it| !it.deleting) else {
             return format!("task `{name}` waits for cluster {id}, which was deleted");
         };
-        if cluster.metrics().running == 0 {
-            return format!("task `{name}` waits for {}", self.missing_machines(cluster));
+        let pool = Pool { cluster: id, lane: task.lane.clone() };
+        let groups = self.serving(cluster, &pool);
+        if groups.iter().all(|(_, group)| group.metrics.running == 0) {
+            let missing = self.missing_machines(job, name, cluster, &groups);
+            return format!("task `{name}` waits for {missing}");
         }
-        let mut machines = cluster.groups.values().flat_map(|group| &group.workers);
+        let mut machines = groups.iter().flat_map(|(_, group)| &group.workers);
         let leaves = |id: &WorkerId| {
             let worker = self.worker_of(*id);
             worker.state != WorkerState::Running || worker.notice.is_some()
         };
         if machines.all(leaves) {
-            let why =
-                self.withheld(cluster).unwrap_or_else(|| "machines on demand come first".into());
+            let why = self
+                .withheld(cluster, &groups)
+                .unwrap_or_else(|| "machines on demand come first".into());
             return format!(
                 "task `{name}` waits: the machines of cluster {id} are reclaimed: {why}"
             );
         }
         let turn = Turn { priority: Reverse(job.priority), job: job.id, task: name.clone() };
-        match self.place_in_queue(id, &turn) {
+        match self.place_in_queue(&pool, &turn) {
             _ if task.waiting.is_empty() => format!("task `{name}` is about to end"),
-            0 if self.free.contains_key(&id) => format!("task `{name}` is about to be placed"),
+            0 if self.free.contains_key(&pool) => format!("task `{name}` is about to be placed"),
             0 => format!("task `{name}` is next for a machine of cluster {id}; all are busy"),
             PLACE_MAX => {
                 format!("task `{name}` waits behind {PLACE_MAX} or more tasks on cluster {id}")
@@ -92,10 +97,16 @@ impl World {
         format!("the account uses {} of the {} it may", used.machines, may.machines)
     }
 
+    /// The groups whose machines serve a pool's tasks.
+    fn serving<'a>(&self, cluster: &'a Cluster, pool: &Pool) -> Vec<(&'a GroupName, &'a Group)> {
+        let shares_own = self.shares_own(pool);
+        let serves = |group: &Group| group.lane == pool.lane || shares_own && group.lane.is_none();
+        cluster.groups.iter().filter(|(_, group)| serves(group)).collect()
+    }
+
     /// What keeps a group of spot or prepaid machines empty.
-    fn withheld(&self, cluster: &Cluster) -> Option<String> {
-        let mut groups = cluster.groups.iter();
-        groups.find_map(|(name, group)| {
+    fn withheld(&self, cluster: &Cluster, groups: &[(&GroupName, &Group)]) -> Option<String> {
+        groups.iter().find_map(|(name, group)| {
             if let Some(dear) = self.group_overpriced(cluster, name) {
                 return Some(format!("{dear} of group `{name}`"));
             }
@@ -105,30 +116,38 @@ impl World {
         })
     }
 
-    fn missing_machines(&self, cluster: &Cluster) -> String {
+    fn missing_machines(
+        &self,
+        job: &Job,
+        name: &TaskName,
+        cluster: &Cluster,
+        groups: &[(&GroupName, &Group)],
+    ) -> String {
         let id = cluster.id;
-        let metrics = cluster.metrics();
-        let workers = || cluster.groups.values().flat_map(|group| group.workers.iter());
+        let starting: u32 = groups.iter().map(|(_, group)| group.metrics.starting).sum();
+        let workers = || groups.iter().flat_map(|(_, group)| group.workers.iter());
         let workers = || workers().map(|id| self.worker_of(*id));
         let delayed = |worker: &&std::sync::Arc<Worker>| worker.state == WorkerState::Pending;
         let failed = |worker: &&std::sync::Arc<Worker>| !worker.hint.is_empty();
-        if metrics.starting > 0 {
-            let starting = format!("cluster {id}: {} starting", count(metrics.starting, "machine"));
+        if starting > 0 {
+            let starting = format!("cluster {id}: {} starting", count(starting, "machine"));
             // A machine that is tried again has a story to tell.
             let before = workers().find(failed).map(|it| format!("; the last said: {}", it.hint));
             starting + &before.unwrap_or_default()
-        } else if let Some(withheld) = self.withheld(cluster) {
+        } else if let Some(withheld) = self.withheld(cluster, groups) {
             format!("machines of cluster {id}: {withheld}")
         } else if let Some(worker) = workers().find(delayed) {
             format!("a machine of cluster {id}; the provider says: {}", worker.hint)
+        } else if job.tasks[name].lane.is_some() {
+            format!("machines of cluster {id}: {}", self.nothing_left(job, name))
         } else {
             format!("cluster {id}, which is to have no machines: its DesiredVMCount is 0")
         }
     }
 
     /// How many tasks come before this one on its cluster.
-    fn place_in_queue(&self, cluster: ClusterId, turn: &Turn) -> usize {
-        let Some(queue) = self.queues.get(&cluster) else { return 0 };
+    fn place_in_queue(&self, pool: &Pool, turn: &Turn) -> usize {
+        let Some(queue) = self.queues.get(pool) else { return 0 };
         queue.range(..turn.clone()).take(PLACE_MAX).count()
     }
 }

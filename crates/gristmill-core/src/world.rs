@@ -15,6 +15,7 @@
 use crate::{
     cluster::{Cluster, Worker},
     job::{Job, Task},
+    lanes::{Lane, Pool},
     market::{Market, Purse},
     options::Options,
 };
@@ -40,18 +41,20 @@ pub struct World {
     pub(crate) accounts: OrdMap<AccountId, Account>,
     pub(crate) account_jobs: OrdSet<(AccountId, JobId)>,
     pub(crate) account_clusters: OrdSet<(AccountId, ClusterId)>,
-    /// Tasks with instances to place, by cluster.
-    pub(crate) queues: OrdMap<ClusterId, OrdSet<Turn>>,
-    /// Machines with room, by cluster; the emptiest first.
-    pub(crate) free: OrdMap<ClusterId, OrdSet<(u32, WorkerId)>>,
-    /// Clusters with both.
+    /// Tasks with instances to place, by where they run.
+    pub(crate) queues: OrdMap<Pool, OrdSet<Turn>>,
+    /// Machines with room; the emptiest first.
+    pub(crate) free: OrdMap<Pool, OrdSet<(u32, WorkerId)>>,
+    /// Clusters where a task waits and a machine has room for it.
     pub(crate) matchable: OrdSet<ClusterId>,
+    /// What attached tasks have and want.
+    pub(crate) lanes: OrdMap<(AccountId, Pool), Lane>,
     /// Tasks that want more automatic machines than they have, by where these come from.
     pub(crate) starved: OrdMap<(AccountId, Purse), OrdSet<Turn>>,
     /// Spot machines, those included that are going.
     pub(crate) spot: OrdSet<WorkerId>,
-    /// Machines that wait for room, by cluster.
-    pub(crate) crowded: OrdMap<ClusterId, OrdSet<Crowded>>,
+    /// Machines that wait for room.
+    pub(crate) crowded: OrdMap<Pool, OrdSet<Crowded>>,
     pub(crate) deadlines: OrdSet<(Timestamp, Deadline)>,
     /// Finished jobs by their end: the first ones move into the history.
     pub(crate) finished: OrdSet<(Timestamp, JobId)>,
@@ -121,10 +124,12 @@ pub enum Made {
 }
 
 /// Where a task stands in the indexes.
-#[derive(PartialEq, Eq, Clone, Copy)]
+#[derive(PartialEq, Eq, Clone)]
 struct Shelf {
-    queue: Option<ClusterId>,
+    queue: Option<Pool>,
     starved: Option<Purse>,
+    /// Instances for which its lane has to find a machine.
+    unplaced: u32,
 }
 
 impl World {
@@ -144,6 +149,7 @@ impl World {
             queues: OrdMap::new(),
             free: OrdMap::new(),
             matchable: OrdSet::new(),
+            lanes: OrdMap::new(),
             starved: OrdMap::new(),
             spot: OrdSet::new(),
             crowded: OrdMap::new(),
@@ -223,7 +229,7 @@ impl World {
         if shelf != new_shelf {
             let turn = Turn { priority: Reverse(job.priority), job: id, task: name.clone() };
             let account = job.account;
-            self.move_shelf(account, turn, shelf, new_shelf);
+            self.move_shelf(account, turn, &shelf, &new_shelf);
         }
     }
 
@@ -233,10 +239,17 @@ impl World {
         let placement = &job.spec.tasks[name].placement;
         let shelf = Shelf::of(&job.tasks[name], placement);
         let turn = Turn { priority: Reverse(job.priority), job: id, task: name.clone() };
-        self.move_shelf(job.account, turn, Shelf::NONE, shelf);
+        self.move_shelf(job.account, turn, &Shelf::NONE, &shelf);
     }
 
-    fn move_shelf(&mut self, account: AccountId, turn: Turn, from: Shelf, to: Shelf) {
+    fn move_shelf(&mut self, account: AccountId, turn: Turn, from: &Shelf, to: &Shelf) {
+        if from.unplaced != to.unplaced {
+            let pool = to.queue.as_ref().or(from.queue.as_ref());
+            let pool = pool.expect("who waits for a lane is in its queue");
+            self.change_lane(account, pool, |lane| {
+                lane.unplaced = lane.unplaced - u64::from(from.unplaced) + u64::from(to.unplaced);
+            });
+        }
         if from.starved != to.starved {
             for (purse, present) in [(from.starved, false), (to.starved, true)] {
                 if let Some(purse) = purse {
@@ -245,13 +258,13 @@ impl World {
             }
         }
         if from.queue != to.queue {
-            if let Some(cluster) = from.queue {
-                put(&mut self.queues, cluster, turn.clone(), false);
-                self.match_cluster(cluster);
+            if let Some(pool) = &from.queue {
+                put(&mut self.queues, pool.clone(), turn.clone(), false);
+                self.match_cluster(pool.cluster);
             }
-            if let Some(cluster) = to.queue {
-                put(&mut self.queues, cluster, turn, true);
-                self.match_cluster(cluster);
+            if let Some(pool) = &to.queue {
+                put(&mut self.queues, pool.clone(), turn, true);
+                self.match_cluster(pool.cluster);
             }
         }
     }
@@ -263,14 +276,14 @@ impl World {
         let before = Station::of(worker, &self.options);
         change(worker);
         let after = Station::of(worker, &self.options);
-        let (cluster, group) = (worker.cluster, worker.group.clone());
+        let (pool, group) = (worker.pool(), worker.group.clone());
         if before.state != after.state {
-            let group = self.change_cluster(cluster).groups.get_mut(&group);
+            let group = self.change_cluster(pool.cluster).groups.get_mut(&group);
             let metrics = &mut group.expect("a machine is in a group").metrics;
             *metrics.of(before.state) -= 1;
             *metrics.of(after.state) += 1;
         }
-        self.move_station(cluster, id, Some(before), Some(after));
+        self.move_station(pool, id, Some(before), Some(after));
     }
 
     /// The door to what a cluster takes from its owner's quota: sizes, types, whether it is being
@@ -292,8 +305,8 @@ impl World {
     /// Puts a new machine into the world.
     pub(crate) fn add_worker(&mut self, worker: Worker) {
         let station = Station::of(&worker, &self.options);
-        let (cluster, id) = (worker.cluster, worker.id);
-        let group = self.change_cluster(cluster).groups.get_mut(&worker.group);
+        let (pool, id) = (worker.pool(), worker.id);
+        let group = self.change_cluster(pool.cluster).groups.get_mut(&worker.group);
         let group = group.expect("a machine is in a group");
         group.workers.insert(id);
         *group.metrics.of(worker.state) += 1;
@@ -301,7 +314,7 @@ impl World {
             self.spot.insert(id);
         }
         self.workers.insert(id, Arc::new(worker));
-        self.move_station(cluster, id, None, Some(station));
+        self.move_station(pool, id, None, Some(station));
     }
 
     /// Takes a machine out of the world.
@@ -314,13 +327,13 @@ impl World {
         let group = group.expect("a machine is in a group");
         group.workers.remove(&id);
         *group.metrics.of(worker.state) -= 1;
-        self.move_station(worker.cluster, id, Some(station), None);
+        self.move_station(worker.pool(), id, Some(station), None);
         worker
     }
 
     fn move_station(
         &mut self,
-        cluster: ClusterId,
+        pool: Pool,
         id: WorkerId,
         before: Option<Station>,
         after: Option<Station>,
@@ -329,18 +342,18 @@ impl World {
         let due = |station: &Option<Station>| station.as_ref().and_then(|s| s.deadline);
         if free(&before) != free(&after) {
             if let Some(used) = free(&before) {
-                put(&mut self.free, cluster, (used, id), false);
+                put(&mut self.free, pool.clone(), (used, id), false);
             }
             if let Some(used) = free(&after) {
-                put(&mut self.free, cluster, (used, id), true);
+                put(&mut self.free, pool.clone(), (used, id), true);
             }
-            self.match_cluster(cluster);
+            self.match_cluster(pool.cluster);
         }
         let crowded = |station: &Option<Station>| station.as_ref().and_then(|s| s.crowded);
         if crowded(&before) != crowded(&after) {
             for (entry, present) in [(crowded(&before), false), (crowded(&after), true)] {
                 if let Some(entry) = entry {
-                    put(&mut self.crowded, cluster, entry, present);
+                    put(&mut self.crowded, pool.clone(), entry, present);
                 }
             }
         }
@@ -354,8 +367,24 @@ impl World {
         }
     }
 
-    fn match_cluster(&mut self, cluster: ClusterId) {
-        let matches = self.queues.contains_key(&cluster) && self.free.contains_key(&cluster);
+    /// Whether a task waits on a cluster and a machine has room for it.
+    pub(crate) fn matches(&self, cluster: ClusterId) -> bool {
+        let own = Pool::own(cluster);
+        let own_free = self.free.contains_key(&own);
+        if own_free && self.queues.contains_key(&own) {
+            return true;
+        }
+        if self.lanes.is_empty() {
+            return false;
+        }
+        let waits = self.queues.range(own..).map(|(pool, _)| pool);
+        let mut waits = waits.take_while(|pool| pool.cluster == cluster);
+        waits.any(|pool| self.free.contains_key(pool) || own_free && self.shares_own(pool))
+    }
+
+    /// Keeps the list of clusters with something to place right when tasks or machines change.
+    pub(crate) fn match_cluster(&mut self, cluster: ClusterId) {
+        let matches = self.matches(cluster);
         if matches != self.matchable.contains(&cluster) {
             if matches {
                 self.matchable.insert(cluster);
@@ -392,7 +421,7 @@ impl World {
 }
 
 impl Shelf {
-    const NONE: Self = Self { queue: None, starved: None };
+    const NONE: Self = Self { queue: None, starved: None, unplaced: 0 };
 
     fn of(task: &Task, placement: &Placement) -> Self {
         let open = matches!(task.state, TaskState::Waiting | TaskState::Running);
@@ -407,7 +436,10 @@ impl Shelf {
                 (task.auto_cluster, starved.then(|| Purse::of(&shape.resource)))
             }
         };
-        Self { queue: cluster.filter(|_| !task.waiting.is_empty()), starved }
+        let cluster = cluster.filter(|_| !task.waiting.is_empty());
+        let queue = cluster.map(|cluster| Pool { cluster, lane: task.lane.clone() });
+        let unplaced = if task.lane.is_some() { task.waiting.len() } else { 0 };
+        Self { queue, starved, unplaced }
     }
 }
 
@@ -429,7 +461,7 @@ impl Station {
         Self {
             state: worker.state,
             free: room.then_some(used),
-            deadline: worker.deadline(options.worker_start_max),
+            deadline: worker.deadline(options),
             crowded: crowded.then_some((worker.is_spot, worker.created, worker.id)),
         }
     }
@@ -445,7 +477,7 @@ fn move_counts(total: &mut Counts, before: Counts, after: Counts) {
 }
 
 /// Puts `item` into the set under `key`, or takes it out; an empty set is not kept.
-fn put<K: Ord + Copy, T: Ord + Clone>(
+fn put<K: Ord + Clone, T: Ord + Clone>(
     sets: &mut OrdMap<K, OrdSet<T>>,
     key: K,
     item: T,

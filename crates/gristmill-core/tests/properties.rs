@@ -5,12 +5,13 @@
 mod builders;
 
 use builders::{a_cluster, a_group, a_job, a_shape, a_task};
-use gristmill_core::{Entity, IdMint, Options, World, decide, plan};
+use gristmill_core::{Cluster, Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
     AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Event, Generation, GroupChange,
     GroupSpec, Input, JobId, JobSpec, Placement, PriceMilli, Quota, RunId, RunOutcome, RunReport,
     Seconds, TaskName, Timestamp, WorkerId, WorkerState,
     catalogue::InstanceTypeName,
+    event::Purpose,
     input::{Proposal, Seen, Token, WorkerPlace},
     spec::{AutoCluster, Limits, Resource},
 };
@@ -137,7 +138,13 @@ fn token(number: u32) -> Option<Token> {
 
 fn submission(world: &World, account: AccountId, (a, b, c): (u32, u32, u32)) -> Input {
     let placement = match some_cluster(world, a).filter(|_| !b.is_multiple_of(3)) {
-        Some(cluster) => Placement::Fixed(cluster),
+        Some(cluster) if b.is_multiple_of(2) => Placement::Fixed(cluster),
+        Some(cluster) => {
+            let instance_type =
+                (c % 4 > 1).then(|| InstanceTypeName(["t", "u"][c as usize % 2].to_owned()));
+            let shape = AutoCluster { resource: resource(a), instance_type, ..a_shape(false) };
+            Placement::Attach { cluster, shape }
+        }
         None => {
             Placement::Auto(AutoCluster { resource: resource(a), ..a_shape(c.is_multiple_of(2)) })
         }
@@ -244,6 +251,87 @@ fn restored(world: &World) -> World {
     World::restore(world.options().clone(), entities).expect("a sound checkpoint")
 }
 
+/// Post-condition: nobody has more machines than may be, unless it was so before.
+fn growth_stays_within_the_quota(before: &World, world: &World) -> Result<(), TestCaseError> {
+    for account in [AccountId(1), AccountId(2)] {
+        let (had, has) = (before.account(account), world.account(account));
+        let may = world.allowance(account);
+        prop_assert!(has.machines <= had.machines || u64::from(has.machines) <= may.machines);
+        prop_assert!(has.cores <= had.cores || has.cores <= may.cores);
+    }
+    Ok(())
+}
+
+/// Post-condition: time alone takes no machine for attached tasks that has a run.
+fn machines_go_only_without_runs(
+    before: &World,
+    input: &Input,
+    events: &[Event],
+) -> Result<(), TestCaseError> {
+    for event in events {
+        let Event::WorkerDeleting { worker, reason, .. } = event else { continue };
+        if reason == "it had nothing to do" {
+            let known = before.worker(*worker).expect("it was there");
+            prop_assert!(known.runs.is_empty() && known.lane.is_some());
+            prop_assert!(matches!(input, Input::Tick));
+        }
+    }
+    Ok(())
+}
+
+/// Post-condition: attached tasks leave the groups that users described as they are.
+fn groups_of_users_follow_users_alone(
+    input: &Input,
+    before: &World,
+    world: &World,
+) -> Result<(), TestCaseError> {
+    let by_hand = matches!(input, Input::ModifyCluster { .. } | Input::DeleteWorker { .. });
+    let sizes = |world: &World, cluster: ClusterId| -> Option<Vec<u32>> {
+        let groups = world.any_cluster(cluster)?.groups.values();
+        Some(groups.filter(|group| group.lane.is_none()).map(|group| group.desired).collect())
+    };
+    // Prepaid machines are dealt by the operator, automatic clusters follow their task.
+    let is_fixed = |cluster: &&Cluster| {
+        let prepaid = |group: &GroupSpec| group.resource == Resource::PrePaid;
+        cluster.purpose == Purpose::Fixed && !cluster.spec.groups.values().any(prepaid)
+    };
+    for cluster in before.all_clusters().filter(is_fixed).filter(|_| !by_hand) {
+        let (old, new) = (sizes(before, cluster.id), sizes(world, cluster.id));
+        prop_assert!(new.is_none() || old == new, "{:?} became {:?}", old, new);
+    }
+    Ok(())
+}
+
+/// Post-condition: when everything ended and time passed, no machine for attached tasks is left.
+fn lanes_return_to_nothing(mut world: World, mut now: Timestamp, ids: &mut IdMint) {
+    let jobs: Vec<_> = world.all_jobs().map(|job| (job.id, job.account)).collect();
+    for (job, account) in jobs {
+        let _ = world.step(&Input::StopJob { account, job }, now, ids); // it may have ended
+    }
+    for _ in 0..4 {
+        let workers: Vec<_> = world.all_workers().map(|it| (it.id, it.generation)).collect();
+        for (worker, generation) in workers {
+            let going = world.worker(worker).map(|it| it.state) == Some(WorkerState::Deleting);
+            let address = "10.0.0.1".to_owned();
+            let _ = world.step(
+                &match going {
+                    true => Input::WorkerObserved { worker, generation, seen: Seen::Gone },
+                    false => {
+                        let holds = Vec::new();
+                        Input::WorkerCalled { worker, generation, address, holds, ahead: 0 }
+                    }
+                },
+                now,
+                ids,
+            );
+        }
+        now = now.after(Seconds(100));
+        world.step(&Input::Tick, now, ids).expect("time passes");
+    }
+    let lanes = world.all_clusters().flat_map(|it| it.groups.values());
+    assert_eq!(lanes.filter(|group| group.lane.is_some()).count(), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
@@ -270,6 +358,9 @@ proptest! {
                 continue;
             };
             prop_assert_eq!(world.check(), Ok(()));
+            growth_stays_within_the_quota(&before, &world)?;
+            machines_go_only_without_runs(&before, &input, &decision.events)?;
+            groups_of_users_follow_users_alone(&input, &before, &world)?;
             decision.events.iter().for_each(|event| replayed.apply(event));
             prop_assert!(world == replayed, "a replay gives an equal world");
             for key in &decision.touched {
@@ -285,6 +376,7 @@ proptest! {
             }
         }
         prop_assert!(restored(&world) == world, "a restore gives an equal world");
+        lanes_return_to_nothing(world.clone(), now, &mut ids);
         let entities = checkpoint.into_values().flatten();
         let kept = World::restore(world.options().clone(), entities).expect("a sound checkpoint");
         prop_assert!(kept == world, "touched keys are enough to keep a checkpoint");

@@ -12,7 +12,7 @@ use crate::{
     names::{GroupName, TaskName},
     notice::Notice,
     ranges::RangeSet,
-    spec::{ClusterSpec, JobSpec},
+    spec::{ClusterSpec, GroupSpec, JobSpec},
     state::JobState,
     time::Timestamp,
 };
@@ -289,6 +289,26 @@ pub enum Event {
         group: GroupName,
         /// The new `DesiredVMCount`.
         desired: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// A cluster has a further group: machines for tasks that are attached to it. Since 0.2.0.
+    GroupOpened {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The group.
+        group: GroupName,
+        /// What its machines look like.
+        spec: GroupSpec,
+        /// When.
+        at: Timestamp,
+    },
+    /// A group for attached tasks is gone; it had no machines left. Since 0.2.0.
+    GroupClosed {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The group.
+        group: GroupName,
         /// When.
         at: Timestamp,
     },

@@ -209,7 +209,7 @@ pub struct AutoCluster {
 }
 
 /// How machines are paid for (`ResourceType` with its spot members).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum Resource {
     /// Ordinary machines.
     #[default]

@@ -47,6 +47,8 @@ pub struct RegionConfig {
     pub local: LocalConfig,
     /// Machines on the spot market.
     pub spot: SpotConfig,
+    /// Machines for tasks that are attached to a cluster.
+    pub attached: AttachedConfig,
     /// Shells on machines.
     pub shell: ShellConfig,
     /// How notices are delivered.
@@ -104,6 +106,7 @@ impl Default for RegionConfig {
             daemons: DaemonsConfig::default(),
             local: LocalConfig::default(),
             spot: SpotConfig::default(),
+            attached: AttachedConfig::default(),
             shell: ShellConfig::default(),
             notifications: NotificationConfig::default(),
             outbound: OutboundConfig::default(),
@@ -202,6 +205,20 @@ pub struct SpotPrice {
 impl Default for SpotConfig {
     fn default() -> Self {
         Self { notice: Seconds(10), price: Vec::new() }
+    }
+}
+
+/// Machines that a cluster has for tasks attached to it. Since 0.2.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AttachedConfig {
+    /// How long such a machine is kept with nothing to do.
+    pub idle: Seconds,
+}
+
+impl Default for AttachedConfig {
+    fn default() -> Self {
+        Self { idle: Seconds(60) }
     }
 }
 

@@ -301,6 +301,7 @@ fn options(config: &RegionConfig, catalogue: &Catalogue, provider: &dyn Provider
         default_type: Some(catalogue.default.clone()),
         cores: catalogue.types.iter().map(|it| (it.name.clone(), it.cpu_cores)).collect(),
         spot_notice: config.spot.notice,
+        attached_idle: config.attached.idle,
         ..Options::default()
     }
 }

@@ -69,6 +69,8 @@ fn kind(event: &Event) -> &'static str {
         Event::RunEnded { .. } => "RunEnded",
         Event::ClusterCreated { .. } => "ClusterCreated",
         Event::GroupResized { .. } => "GroupResized",
+        Event::GroupOpened { .. } => "GroupOpened",
+        Event::GroupClosed { .. } => "GroupClosed",
         Event::ClusterChanged { .. } => "ClusterChanged",
         Event::SpotPriceSet { .. } => "SpotPriceSet",
         Event::PrepaidSet { .. } => "PrepaidSet",
@@ -89,7 +91,7 @@ fn kind(event: &Event) -> &'static str {
 #[test]
 fn the_golden_file_knows_every_kind_of_event_and_effect() {
     let kinds: BTreeSet<_> = every_event().iter().map(kind).collect();
-    assert_eq!(kinds.len(), 29, "{kinds:?}");
+    assert_eq!(kinds.len(), 31, "{kinds:?}");
     let effects: BTreeSet<_> = every_effect()
         .iter()
         .map(|effect| match effect {

@@ -1,12 +1,14 @@
 //! What events change of clusters, groups and machines.
 
 use crate::{
-    cluster::{Cluster, LogLine, Reclaim, Worker, describe_anew, host_name},
+    cluster::{Cluster, Group, LogLine, MachineShape, Reclaim, Worker, describe_anew, host_name},
+    lanes::Pool,
     world::World,
 };
 use gristmill_model::{
-    AccountId, ClusterChange, ClusterId, ClusterSpec, Generation, GroupChange, GroupName, JobId,
-    Seconds, TaskName, Timestamp, WorkerId, WorkerState, event::Purpose, spec::Resource,
+    AccountId, ClusterChange, ClusterId, ClusterSpec, Generation, GroupChange, GroupName,
+    GroupSpec, JobId, Seconds, TaskName, Timestamp, WorkerId, WorkerState, event::Purpose,
+    spec::Resource,
 };
 use imbl::OrdMap;
 use std::sync::Arc;
@@ -59,6 +61,35 @@ impl World {
         }
     }
 
+    pub(super) fn open_lane(
+        &mut self,
+        id: ClusterId,
+        name: &GroupName,
+        spec: &GroupSpec,
+        at: Timestamp,
+    ) {
+        let shape = Arc::new(MachineShape::from(spec));
+        let pool = Pool { cluster: id, lane: Some(shape.clone()) };
+        let cluster = self.change_cluster(id);
+        Arc::make_mut(&mut cluster.spec).groups.insert(name.clone(), spec.clone());
+        let group = Group { lane: Some(shape), ..Group::default() };
+        let other = cluster.groups.insert(name.clone(), group);
+        assert!(other.is_none(), "a group is opened once");
+        let account = cluster.account;
+        self.change_lane(account, &pool, |lane| lane.group = Some(name.clone()));
+        self.log_cluster(id, Some(name), at, "opened for attached tasks");
+    }
+
+    pub(super) fn close_lane(&mut self, id: ClusterId, name: &GroupName, at: Timestamp) {
+        let cluster = self.change_cluster(id);
+        Arc::make_mut(&mut cluster.spec).groups.remove(name);
+        let group = cluster.groups.remove(name).expect("decide closes groups that exist");
+        assert!(group.workers.is_empty(), "only a group without machines is closed");
+        let (account, pool) = (cluster.account, Pool { cluster: id, lane: group.lane });
+        self.change_lane(account, &pool, |lane| lane.group = None);
+        self.log_cluster(id, Some(name), at, "closed");
+    }
+
     /// Machines that are there keep the shape they were made with.
     pub(super) fn change_description(
         &mut self,
@@ -74,6 +105,7 @@ impl World {
             }
         }
         self.change_sizes(id, |cluster| describe_anew(Arc::make_mut(&mut cluster.spec), change));
+        self.match_cluster(id);
         let changed = names_of(change);
         if !changed.is_empty() {
             self.log_cluster(id, None, at, &format!("changed: {}", changed.join(", ")));
@@ -110,6 +142,10 @@ impl World {
     pub(super) fn drop_cluster(&mut self, id: ClusterId) {
         let cluster = self.clusters.remove(&id).expect("an event names a cluster that exists");
         assert!(cluster.deleting, "only a cluster that is being deleted goes");
+        for lane in cluster.groups.values().filter_map(|group| group.lane.clone()) {
+            let pool = Pool { cluster: id, lane: Some(lane) };
+            self.change_lane(cluster.account, &pool, |lane| lane.group = None);
+        }
         self.account_clusters.remove(&(cluster.account, id));
     }
 
@@ -149,6 +185,7 @@ impl World {
             false => self.options.bootstrap_max,
         };
         let is_spot = self.cluster_of(cluster).is_spot(group);
+        let lane = self.cluster_of(cluster).groups[group].lane.clone();
         self.add_worker(Worker {
             id,
             generation,
@@ -167,7 +204,9 @@ impl World {
             ahead: 0,
             not_for_room: false,
             notice: None,
+            idle_since: None,
             is_spot,
+            lane,
             runs: OrdMap::new(),
         });
         let worker = Arc::clone(self.worker_of(id));
@@ -202,6 +241,7 @@ impl World {
                 worker.hint.clear();
             }
             (worker.since, worker.failures, worker.again_at) = (at, 0, None);
+            worker.note_idle(at);
         });
         let worker = Arc::clone(self.worker_of(id));
         self.log_worker(&worker, at, "active");
@@ -242,7 +282,7 @@ impl World {
         self.change_worker(id, |worker| {
             worker.state = WorkerState::Deleting;
             worker.hint = reason.to_owned();
-            (worker.notice, worker.not_for_room) = (None, false);
+            (worker.notice, worker.not_for_room, worker.idle_since) = (None, false, None);
             (worker.since, worker.again_at) = (at, None);
         });
         let worker = Arc::clone(self.worker_of(id));

@@ -1,8 +1,9 @@
 //! Automatic clusters: made for one task, as large as its open instances and the quota allow,
-//! topped up when something becomes free, the task with the highest priority first.
+//! topped up when something becomes free, the task with the highest priority first. Tasks that
+//! are attached to clusters stand in the same line: their lanes are in `attached`.
 
 use super::Draft;
-use crate::{market::Purse, world::Turn};
+use crate::{lanes::Pool, market::Purse, world::Turn};
 use gristmill_model::{
     AccountId, ClusterId, ClusterSpec, Event, GroupName, GroupSpec, JobName, Placement, TaskName,
     catalogue::InstanceTypeName, event::Purpose, spec::AutoCluster,
@@ -12,17 +13,27 @@ use std::{collections::BTreeMap, sync::Arc};
 /// The longest name of a cluster on the wire.
 const CLUSTER_NAME_MAX: usize = 64;
 
+/// Who wants more machines.
+enum Want {
+    /// A task with an automatic cluster.
+    Task(Turn),
+    /// Tasks that are attached to a cluster.
+    Lane(Pool),
+}
+
 impl Draft<'_> {
     /// Gives the machines that are left to automatic clusters that want them.
     pub(super) fn fill_accounts(&mut self) {
         while let Some(account) = self.accounts.pop_first() {
+            self.narrow_lanes(account);
             for purse in [Purse::Quota, Purse::PrePaid] {
-                while let Some(turn) = self.next_starved(account, purse) {
-                    let left = self.machines_left(account, &turn);
-                    if left == 0 {
-                        break;
+                while let Some(want) = self.first_want(account, purse) {
+                    let left = self.machines_left(account, purse, &want);
+                    match want {
+                        _ if left == 0 => break,
+                        Want::Task(turn) => self.feed(account, &turn, left),
+                        Want::Lane(pool) => self.widen(account, &pool, left),
                     }
-                    self.feed(account, &turn, left);
                 }
             }
             self.fit_prepaid(account);
@@ -33,15 +44,30 @@ impl Draft<'_> {
         self.world.starved.get(&(account, purse))?.get_min().cloned()
     }
 
-    /// How many more machines an account may have for a task.
-    fn machines_left(&self, account: AccountId, turn: &Turn) -> u32 {
-        let shape = self.world.job_of(turn.job).spec.tasks[&turn.task].placement.shape();
-        let kind = shape.and_then(|shape| shape.instance_type.clone());
-        let kind = kind.or_else(|| self.world.options.default_type.clone());
-        if shape.is_some_and(|shape| Purse::of(&shape.resource) == Purse::PrePaid) {
-            return kind.map_or(0, |kind| self.prepaid_left(account, &kind));
+    /// Who comes first of those that want machines of an account.
+    fn first_want(&self, account: AccountId, purse: Purse) -> Option<Want> {
+        match (self.next_starved(account, purse), self.next_narrow_lane(account, purse)) {
+            (Some(task), Some((lane, _))) if task < lane => Some(Want::Task(task)),
+            (_, Some((_, pool))) => Some(Want::Lane(pool)),
+            (Some(task), None) => Some(Want::Task(task)),
+            (None, None) => None,
         }
-        self.quota_left(account, kind.as_ref())
+    }
+
+    /// How many more machines an account may have for a task or a lane.
+    fn machines_left(&self, account: AccountId, purse: Purse, want: &Want) -> u32 {
+        let kind = match want {
+            Want::Task(turn) => {
+                let shape = self.world.job_of(turn.job).spec.tasks[&turn.task].placement.shape();
+                let kind = shape.and_then(|shape| shape.instance_type.clone());
+                kind.or_else(|| self.world.options.default_type.clone())
+            }
+            Want::Lane(pool) => self.world.type_of(pool),
+        };
+        match purse {
+            Purse::PrePaid => kind.map_or(0, |kind| self.prepaid_left(account, &kind)),
+            Purse::Quota => self.quota_left(account, kind.as_ref()),
+        }
     }
 
     /// How many more machines of a type the quota has room for.

@@ -83,6 +83,7 @@ impl Draft<'_> {
             group.desired.map_or(Ok(()), |size| self.within_size(size))?;
         }
         let news = what_is_new(&cluster, change);
+        lanes_stay(&cluster, &news)?;
         let options = &self.world.options;
         let (old, new) = (cluster.usage(options), cluster.changed(&news).usage(options));
         self.within_quota(account, old, new)?;
@@ -160,6 +161,18 @@ fn check_change(cluster: &Cluster, name: &GroupName, change: &GroupChange) -> Re
         return Err(Refusal::Invalid { member: "SpotStrategy", reason });
     }
     Ok(())
+}
+
+/// Refuses to change groups that follow attached tasks.
+fn lanes_stay(cluster: &Cluster, news: &ClusterChange) -> Result<(), Refusal> {
+    let mut names = news.groups.keys();
+    match names.find(|name| cluster.groups[*name].lane.is_some()) {
+        Some(name) => {
+            let reason = format!("group `{name}` is made for attached tasks and follows them");
+            Err(Refusal::Invalid { member: "Groups", reason })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The part of a change that is not so already.

@@ -99,6 +99,7 @@ impl Draft<'_> {
         job.state.next(JobEvent::Stop).map_err(|_| conflict(&job, "stop"))?;
         self.end_runs_of(id);
         self.emit(Event::JobStopped { job: id, at: self.now });
+        self.accounts.insert(account);
         self.remove_auto_clusters(id);
         Ok(Answer::Done)
     }

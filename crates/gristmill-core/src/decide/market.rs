@@ -207,7 +207,7 @@ impl Draft<'_> {
                     group: name.clone(),
                     kind: kind?,
                     size: group.desired,
-                    greedy: cluster.purpose == Purpose::Fixed,
+                    greedy: cluster.purpose == Purpose::Fixed && group.lane.is_none(),
                     busy: self.busy(group),
                 })
             })

@@ -9,11 +9,12 @@
 use super::Draft;
 use crate::{
     cluster::{Assigned, Worker},
-    job::{Attempts, Task},
+    job::{Attempts, Job, Task},
+    lanes::Pool,
 };
 use gristmill_model::{
     Answer, Cause, Event, FinishedRun, Generation, InstanceState, JobId, RangeSet, RunId,
-    RunOutcome, RunReport, TaskState, Timestamp, WorkerId, WorkerState, event::AfterRun,
+    RunOutcome, RunReport, TaskName, TaskState, Timestamp, WorkerId, WorkerState, event::AfterRun,
     input::Proposal,
 };
 use std::sync::Arc;
@@ -35,6 +36,7 @@ impl Draft<'_> {
                 let placed =
                     Event::RunsPlaced { first, job, task, instances, worker, generation, at };
                 self.emit(placed);
+                self.look_at_lanes(self.world.worker_of(worker).cluster);
             }
         }
         Answer::Done
@@ -48,10 +50,18 @@ impl Draft<'_> {
         let most = self.world.options.room_for(task.pace, worker.ahead);
         let room = most.saturating_sub(worker.used());
         let open = !task.state.is_final() && task.blocked_by == 0;
-        let here = job.cluster_of(&proposal.task) == Some(worker.cluster);
+        let here = self.serves(&worker.pool(), job, &proposal.task);
         let takes_work = worker.state == WorkerState::Running && worker.notice.is_none();
         let waiting = task.waiting.common(&proposal.instances).smallest(room);
         (takes_work && open && here && !waiting.is_empty()).then_some((waiting, worker.generation))
+    }
+
+    /// Whether machines of a pool serve a task.
+    fn serves(&self, pool: &Pool, job: &Job, name: &TaskName) -> bool {
+        let lane = job.tasks[name].lane.clone();
+        let wanted = Pool { cluster: pool.cluster, lane };
+        let own = pool.lane.is_none() && self.world.shares_own(&wanted);
+        job.cluster_of(name) == Some(pool.cluster) && (*pool == wanted || own)
     }
 
     pub(super) fn on_reports(
@@ -183,6 +193,9 @@ impl Draft<'_> {
             ended,
             after,
         });
+        if self.world.job_of(id).tasks[&task].lane.is_some() {
+            self.accounts.insert(self.world.job_of(id).account);
+        }
         if matches!(after, AfterRun::Finished | AfterRun::Failed) {
             self.after_instance(id, &task, instance, after, &end.outcome);
         }

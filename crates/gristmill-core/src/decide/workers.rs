@@ -7,10 +7,11 @@
 use super::Draft;
 use crate::{
     cluster::Worker,
+    lanes::Pool,
     world::{Crowded, Deadline, TokenKey},
 };
 use gristmill_model::{
-    Answer, ClusterId, Event, Generation, InstanceState, RunId, WorkerId, WorkerState, input::Seen,
+    Answer, Event, Generation, InstanceState, RunId, WorkerId, WorkerState, input::Seen,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -116,6 +117,7 @@ impl Draft<'_> {
             let first = Arc::clone(self.world.worker_of(first));
             self.want_again(&first);
         }
+        self.close_empty_lane(worker.cluster, &worker.group);
         self.drop_empty_cluster(worker.cluster);
     }
 
@@ -134,6 +136,8 @@ impl Draft<'_> {
             failed: (why == Delay::Failed).then_some(self.now),
             not_for_room: why != Delay::NoRoom,
         });
+        // What this machine would have taken may need another one.
+        self.look_at_lanes(worker.cluster);
     }
 
     /// A machine is lost: its instances wait again, it goes, another one is wanted.
@@ -176,7 +180,10 @@ impl Draft<'_> {
         match (worker.state, self.yields(worker.is_spot)) {
             (WorkerState::Pending, Some(reason)) => self.put_off(id, reason),
             (WorkerState::Pending, None) => self.ask_for_the_first(&worker),
-            (WorkerState::Running, _) => self.reclaim(&worker),
+            (WorkerState::Running, _) => match worker.notice {
+                Some(notice) if notice.until <= self.now => self.reclaim(&worker),
+                _ => self.release_idle(&worker),
+            },
             _ => self.lose(&worker, "lost: it did not call in time"),
         }
     }
@@ -204,9 +211,9 @@ impl Draft<'_> {
     }
 
     fn first_in_line(&self) -> Option<WorkerId> {
-        let rank = |(cluster, set): (&ClusterId, &imbl::OrdSet<Crowded>)| {
+        let rank = |(pool, set): (&Pool, &imbl::OrdSet<Crowded>)| {
             let (is_spot, created, worker) = *set.get_min()?;
-            let turn = self.world.queues.get(cluster).and_then(|queue| queue.get_min());
+            let turn = self.world.first_turn(pool);
             let turn = turn.map(|turn| (turn.priority, turn.job));
             Some((is_spot, turn.is_none(), turn, created, worker))
         };

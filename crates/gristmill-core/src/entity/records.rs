@@ -7,16 +7,19 @@
 use crate::{
     apply::blocked_by,
     cluster::{Cluster, Group, LogLine, MachineShape, Reclaim, Worker},
-    job::{Attempts, Job, Task},
+    job::{Attempts, Job, Task, lane_of},
 };
 use gristmill_model::{
     AccountId, ClusterId, ClusterSpec, Counts, Generation, GroupName, InstanceState, JobId,
-    JobSpec, JobState, RangeSet, Seconds, TaskName, Timestamp, WorkerId, WorkerState,
+    JobSpec, JobState, RangeSet, Seconds, TaskName, TaskSpec, Timestamp, WorkerId, WorkerState,
     event::Purpose,
 };
 use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A job without its specification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +77,9 @@ pub struct ClusterRecord {
     log: Vec<LogLine>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     unsettled: BTreeMap<GroupName, (u32, Timestamp)>,
+    /// Groups for attached tasks. Since 0.2.0.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    lanes: BTreeSet<GroupName>,
 }
 
 /// A machine without its runs.
@@ -102,6 +108,8 @@ pub struct WorkerRecord {
     not_for_room: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notice: Option<Reclaim>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    idle_since: Option<Timestamp>,
 }
 
 fn is_no_time(seconds: &Seconds) -> bool {
@@ -142,7 +150,10 @@ impl JobRecord {
             .iter()
             .map(|(name, spec)| {
                 let record = self.tasks.remove(name);
-                let task = record.map_or_else(|| Task::untouched(spec), TaskRecord::into_task);
+                let task = match record {
+                    Some(record) => record.into_task(spec),
+                    None => Task::untouched(spec),
+                };
                 (name.clone(), Arc::new(task))
             })
             .collect();
@@ -199,7 +210,7 @@ impl TaskRecord {
         }
     }
 
-    pub(super) fn into_task(self) -> Task {
+    pub(super) fn into_task(self, spec: &TaskSpec) -> Task {
         let mut task = Task {
             state: self.state,
             started: self.started,
@@ -208,6 +219,7 @@ impl TaskRecord {
             blocked_by: 0,
             auto_cluster: self.auto_cluster,
             machines_short: self.machines_short,
+            lane: lane_of(spec),
             pace: self.pace,
             waiting: self.waiting,
             finished: self.finished,
@@ -226,6 +238,7 @@ impl ClusterRecord {
         let desired = cluster.groups.iter().map(|(name, group)| (name.clone(), group.desired));
         let unsettled = cluster.groups.iter();
         let unsettled = unsettled.filter_map(|(name, it)| Some((name.clone(), it.unsettled?)));
+        let lanes = cluster.groups.iter().filter(|(_, group)| group.lane.is_some());
         Self {
             id: cluster.id,
             account: cluster.account,
@@ -237,14 +250,19 @@ impl ClusterRecord {
             desired: desired.collect(),
             log: cluster.log.iter().cloned().collect(),
             unsettled: unsettled.collect(),
+            lanes: lanes.map(|(name, _)| name.clone()).collect(),
         }
     }
 
     pub(super) fn into_cluster(self) -> Cluster {
-        let group = |(name, desired)| {
-            let unsettled = self.unsettled.get(&name).copied();
-            (name, Group { desired, unsettled, ..Group::default() })
+        let (spec, lanes, all_unsettled) = (&self.spec, &self.lanes, &self.unsettled);
+        let group = |(name, desired): (GroupName, u32)| {
+            let unsettled = all_unsettled.get(&name).copied();
+            let described = spec.groups.get(&name).filter(|_| lanes.contains(&name));
+            let lane = described.map(|spec| Arc::new(MachineShape::from(spec)));
+            (name, Group { desired, unsettled, lane, ..Group::default() })
         };
+        let groups = self.desired.into_iter().map(group).collect();
         Cluster {
             id: self.id,
             account: self.account,
@@ -253,7 +271,7 @@ impl ClusterRecord {
             deleting: self.deleting,
             created: self.created,
             hosts: self.hosts,
-            groups: self.desired.into_iter().map(group).collect(),
+            groups,
             log: Vector::from(self.log),
         }
     }
@@ -279,10 +297,12 @@ impl WorkerRecord {
             ahead: worker.ahead,
             not_for_room: worker.not_for_room,
             notice: worker.notice,
+            idle_since: worker.idle_since,
         }
     }
 
-    pub(super) fn into_worker(self, is_spot: bool) -> Worker {
+    /// `lane` is that of its group.
+    pub(super) fn into_worker(self, is_spot: bool, lane: Option<Arc<MachineShape>>) -> Worker {
         Worker {
             id: self.id,
             generation: self.generation,
@@ -301,7 +321,9 @@ impl WorkerRecord {
             ahead: self.ahead,
             not_for_room: self.not_for_room,
             notice: self.notice,
+            idle_since: self.idle_since,
             is_spot,
+            lane,
             runs: OrdMap::new(),
         }
     }

@@ -62,6 +62,7 @@ impl World {
         let (id, account, usage) = (cluster.id, cluster.account, cluster.usage(&self.options));
         self.change_account(account, |account| account.take(usage));
         self.account_clusters.insert((account, id));
+        self.note_lanes(&cluster);
         self.clusters.insert(id, Arc::new(cluster));
     }
 
@@ -72,8 +73,9 @@ impl World {
             let to = format!("group `{group}` of {}", record.cluster);
             return Err(RestoreError::Missing { what: format!("machine {worker}"), to });
         }
-        let is_spot = self.cluster_of(record.cluster).is_spot(&group);
-        self.add_worker(record.into_worker(is_spot));
+        let cluster = self.cluster_of(record.cluster);
+        let (is_spot, lane) = (cluster.is_spot(&group), cluster.groups[&group].lane.clone());
+        self.add_worker(record.into_worker(is_spot, lane));
         Ok(())
     }
 

@@ -31,6 +31,7 @@ pub fn group(parts: &str) -> GroupSpec {
         match part.split_once(' ').unwrap_or((part, "")) {
             ("spot", limit) => made.resource = spot(limit),
             ("prepaid", _) => made.resource = Resource::PrePaid,
+            ("image", image) => made.image = Some(image.parse().expect("an image")),
             ("type", kind) => made.instance_type = Some(InstanceTypeName(kind.to_owned())),
             _ => panic!("no part `{part}`"),
         }
@@ -40,8 +41,8 @@ pub fn group(parts: &str) -> GroupSpec {
 
 /// The same for an automatic cluster.
 pub fn shape(parts: &str) -> AutoCluster {
-    let GroupSpec { resource, instance_type, .. } = group(parts);
-    AutoCluster { resource, instance_type, ..a_shape(false) }
+    let GroupSpec { resource, instance_type, image, .. } = group(parts);
+    AutoCluster { resource, instance_type, image, ..a_shape(false) }
 }
 
 /// `price T 700`, `prepaid ACCOUNT T 2`, `quota ACCOUNT machines 3, cores 4`.

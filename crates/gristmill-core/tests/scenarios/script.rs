@@ -6,6 +6,7 @@
 //! cluster C group*2                      a fixed cluster with its groups
 //! job J on C: a*2, b -> c*3; retries 1; keep going; auto release; priority 5; token t body
 //! job J on auto: a*2                     or `on auto reserved`
+//! job J on attach C: a*2                 or `on attach C type T; image I`, `spot 500`, `prepaid`
 //! stop J | restart J | delete J | priority J 7
 //! resize C group*1 | remove C
 //! change C type T, image I, g type T, g price 500, g price goes, env K=V
@@ -271,6 +272,7 @@ impl Stage {
             "auto reserved" => Placement::Auto(a_shape(true)),
             auto if auto.starts_with("auto ") => Placement::Auto(market::shape(&auto[5..])),
             "nowhere" => Placement::Fixed(ClusterId(7)),
+            attached if attached.starts_with("attach ") => self.attached(&attached[7..]),
             cluster => Placement::Fixed(self.clusters[cluster]),
         };
         let mut parts = body.split("; ");
@@ -297,6 +299,12 @@ impl Stage {
         {
             self.say(if before == id { "the same job" } else { "another job" });
         }
+    }
+
+    /// `C type T; image I`: attached to a cluster, with the machines it asks for.
+    fn attached(&self, text: &str) -> Placement {
+        let (name, parts) = text.split_once(' ').unwrap_or((text, ""));
+        Placement::Attach { cluster: self.clusters[name], shape: market::shape(parts) }
     }
 
     fn job_command(&mut self, verb: &str, text: &str) {

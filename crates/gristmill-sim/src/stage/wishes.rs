@@ -69,13 +69,17 @@ impl Stage {
     pub(super) fn is_unfit(&self, cluster: &Cluster) -> bool {
         let mut tasks = self.region.world.all_jobs().flat_map(|job| job.tasks.values());
         let automatic = tasks.any(|task| task.auto_cluster == Some(cluster.id));
-        if automatic { cluster.desired() == 0 } else { cluster.desired() != 1 }
+        if automatic {
+            return cluster.desired() == 0;
+        }
+        let own = cluster.groups.values().filter(|group| group.lane.is_none());
+        own.map(|group| group.desired).sum::<u32>() != 1
     }
 
     pub(super) fn waits_for_a_deleted_cluster(&self, job: JobId) -> bool {
         let Some(job) = self.region.world.any_job(job) else { return false };
         job.spec.tasks.values().any(|task| match &task.placement {
-            Placement::Fixed(cluster) => {
+            Placement::Fixed(cluster) | Placement::Attach { cluster, .. } => {
                 self.region.world.any_cluster(*cluster).is_none_or(|cluster| cluster.deleting)
             }
             _ => false,

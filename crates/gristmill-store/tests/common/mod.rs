@@ -276,6 +276,13 @@ fn cluster_events() -> Vec<Event> {
         made(Purpose::Fixed, Some(Token { text: "t".into(), body: "b".into() })),
         made(Purpose::Task { job: JOB, task: task() }, None),
         Event::GroupResized { cluster, group: group(), desired: 3, at },
+        Event::GroupOpened {
+            cluster,
+            group: group(),
+            spec: cluster_spec().groups[&group()].clone(),
+            at,
+        },
+        Event::GroupClosed { cluster, group: group(), at },
         Event::ClusterChanged { cluster, change: Arc::new(cluster_change()), at },
         Event::ClusterDeleting { cluster, at },
         Event::ClusterGone { cluster },
