@@ -3,7 +3,7 @@
 import json
 import os
 
-from region import wait_for
+from region import KEY, SECRET, signed, wait_for
 from stage import BUCKET, Skipped
 
 #: Sparse disks may promise more than a small machine has.
@@ -50,8 +50,33 @@ def example_a_start_script_that_fails_is_told(stage):
     assert hint == expected, hint
     logs = stage.region.call("GET", f"/clusters/{cluster}")["OperationLogs"]
     assert any(expected in line for line in logs), logs
+    (machine,) = [machine for machine in stage.machines(cluster) if machine["Hint"]]
+    assert (machine["ErrorCode"], machine["ErrorMessage"]) == (2, machine["Hint"]), machine
     assert stage.region.call("GET", f"/jobs/{job}")["State"] == "Waiting"
     stage.region.call("POST", f"/jobs/{job}/stop")
+    stage.delete_cluster(cluster)
+
+
+def example_what_a_start_script_says_is_read(stage):
+    """The owner of a cluster, and nobody else, reads what the start script says on a machine while and after it runs."""
+    cluster = stage.cluster(Bootstrap="echo begun; sleep 2; echo over >&2")
+
+    def look(offset=0, account=None):
+        place = f"/clusters/{cluster}/groups/group/instances/{stage.machines(cluster)[0]['Id']}/bootstrap-log"
+        target = f"{place}?offset={offset}"
+        status, headers, said = stage.region.raw("GET", target, headers=signed("GET", target, *(account or (KEY, SECRET))))
+        headers = {name.lower(): value for name, value in headers.items()}
+        return status, said.decode(), headers.get("x-gristmill-next-offset"), headers.get("x-gristmill-eof")
+
+    wait_for("a machine", lambda: stage.machines(cluster))
+    wait_for("its first words", lambda: look() == (200, "begun\n", "6", "false"))
+    (machine,) = stage.running(cluster)
+    assert (machine["ErrorCode"], machine["ErrorMessage"]) == (0, ""), machine
+    assert look() == (200, "begun\nover\n", "11", "true"), look()
+    assert look(6) == (200, "over\n", "11", "true"), look(6)
+    shown = stage.bcs("c", cluster, "group", machine["Id"], "--bootstrap_log")
+    assert shown == "begun\nover\n", shown
+    assert look(account=stage.stranger())[0] == 404
     stage.delete_cluster(cluster)
 
 

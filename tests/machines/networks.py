@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 
-from region import Refused, wait_for
+from region import Refused, free_ports, wait_for
 from stage import BUCKET, Skipped
 
 IS_ROOT = os.geteuid() == 0
@@ -121,6 +121,20 @@ def example_what_a_machine_reaches(stage):
     stage.region.call("POST", f"/jobs/{listening}/stop")
     for cluster in (mine, other, far):
         stage.delete_cluster(cluster)
+
+
+def example_front_listeners(stage):
+    """Where all services share a port, machines reach it in their network, too."""
+    apart()
+    stage.region.stop()
+    (port,) = free_ports(1)
+    stage.region.flags = ["--front-listen", f"127.0.0.1:{port}"]
+    stage.region.start()
+    cluster = stage.cluster(Configs=block("10.9.1.0/24"))
+    said = stage.output(
+        f"curl -s -H 'Host: oss-cn-local.aliyuncs.com' http://10.9.1.1:{port}/", cluster=cluster)
+    assert "<Error>" in said or "<ListAllMyBucketsResult" in said, said
+    stage.delete_cluster(cluster)
 
 
 def example_the_store_is_where_the_variable_says(stage):

@@ -1,6 +1,10 @@
 """What the chapters share: a region of their own and short words for clusters and jobs."""
 
-from region import Refused, Region, wait_for
+import json
+import os
+import subprocess
+
+from region import KEY, SECRET, Refused, Region, wait_for
 
 BUCKET = "gristmill"
 
@@ -21,6 +25,32 @@ class Stage:
     def close(self):
         if self.region.process.poll() is None:
             self.region.stop()
+
+    # --- people -----------------------------------------------------------------------------
+
+    def bcs(self, *words):
+        """What `bcs` prints."""
+        region = self.region
+        environment = {
+            **os.environ, "BCS_ENDPOINT": f"http://127.0.0.1:{region.api}", "BCS_OSS_ENDPOINT": f"http://127.0.0.1:{region.oss}",
+            "BCS_ACCESS_KEY_ID": KEY, "BCS_ACCESS_KEY_SECRET": SECRET, "HOME": self.directory,
+        }
+        program = [os.path.join(self.binaries, "bcs"), *words]
+        return subprocess.run(program, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+
+    def stranger(self):
+        """The id and the secret of a key of another account."""
+        environment = dict(os.environ, GRISTMILL_ROOT_ACCESS_KEY_ID=KEY, GRISTMILL_ROOT_ACCESS_KEY_SECRET=SECRET)
+        endpoint = ["--json", "--endpoint", f"http://127.0.0.1:{self.region.api}"]
+
+        def admin(*words):
+            command = [os.path.join(self.binaries, "gristmill"), "admin", *words, *endpoint]
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+            return json.loads(done.stdout)
+
+        admin("account", "create", "stranger")
+        made = admin("key", "create", "stranger")
+        return made["AccessKeyId"], made["AccessKeySecret"]
 
     # --- clusters ---------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@
 mod clusters;
 
 use crate::{
-    cluster::{Assigned, Reclaim},
+    cluster::{Assigned, Reclaim, Trouble},
     job::{Job, Task, is_lost},
     world::{Made, TokenKey, TokenRecord, World},
 };
@@ -93,9 +93,20 @@ impl World {
                 let who = (*worker, *generation, *cluster, group);
                 self.want_worker(who, host_name, *at);
             }
-            Event::WorkerDelayed { worker, reason, again_at, failed, not_for_room, .. } => {
+            Event::WorkerDelayed {
+                worker,
+                reason,
+                again_at,
+                failed,
+                not_for_room,
+                not_made,
+                ..
+            } => {
                 self.delay_worker(*worker, reason, *again_at, *failed);
-                self.change_worker(*worker, |worker| worker.not_for_room = *not_for_room);
+                self.change_worker(*worker, |worker| {
+                    worker.not_for_room = *not_for_room;
+                    worker.trouble = Trouble::of(*not_made, failed.is_some());
+                });
             }
             Event::WorkerNoticed { worker, cause, reason, until, at } => {
                 let notice = Reclaim { cause: *cause, until: *until };

@@ -124,6 +124,8 @@ pub struct Worker {
     pub ahead: u32,
     /// Whether what it waits for, while `Pending`, is something else than room.
     pub not_for_room: bool,
+    /// What went wrong when it was asked for last; why is its `hint`.
+    pub trouble: Option<Trouble>,
     /// That it will be taken back, when it was told so.
     pub notice: Option<Reclaim>,
     /// Since when it has nothing to do, while it serves attached tasks.
@@ -134,6 +136,26 @@ pub struct Worker {
     pub lane: Option<Arc<MachineShape>>,
     /// What it is to run: exactly this.
     pub runs: OrdMap<RunId, Assigned>,
+}
+
+/// What went wrong with a machine that was asked for. Waiting for room or for a lower price is not
+/// among it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trouble {
+    /// The provider could not make it.
+    NotMade,
+    /// It came and could not be set up: its network, disks, mounts or bootstrap command.
+    NotSetUp,
+}
+
+impl Trouble {
+    pub(crate) fn of(not_made: bool, not_set_up: bool) -> Option<Self> {
+        match (not_made, not_set_up) {
+            (_, true) => Some(Self::NotSetUp),
+            (true, false) => Some(Self::NotMade),
+            (false, false) => None,
+        }
+    }
 }
 
 /// What a machine looks like, with the members that a group leaves to its cluster filled in.

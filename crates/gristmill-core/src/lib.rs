@@ -36,7 +36,9 @@ mod why;
 mod world;
 
 pub use changes::Entered;
-pub use cluster::{Assigned, Cluster, Group, LogLine, MachineShape, Metrics, Reclaim, Worker};
+pub use cluster::{
+    Assigned, Cluster, Group, LogLine, MachineShape, Metrics, Reclaim, Trouble, Worker,
+};
 pub use decide::{Decision, decide};
 pub use entity::{ArchivedJob, Entity, EntityKey, RestoreError};
 pub use job::{Attempts, Job, Task};

@@ -393,6 +393,9 @@ pub enum Event {
         /// Whether the reason is another one than a lack of room.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         not_for_room: bool,
+        /// Whether the provider tried and could not make it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        not_made: bool,
     },
     /// A spot machine is told that it will be taken back; it takes nothing new.
     WorkerNoticed {

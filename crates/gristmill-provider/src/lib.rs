@@ -48,6 +48,15 @@ pub trait Provider: Send + Sync {
     /// Every worker this provider has, whoever asked for it.
     async fn list(&self) -> Result<Vec<(WorkerId, Generation)>, ProviderError>;
 
+    /// Bytes of what a machine's bootstrap command said, from an offset on; none, when it said no more, or
+    /// there is no such machine.
+    async fn bootstrap_log(
+        &self,
+        worker: WorkerId,
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, ProviderError>;
+
     /// What this backend can do; the shared test suite asks before it tests.
     fn capabilities(&self) -> Capabilities;
 }

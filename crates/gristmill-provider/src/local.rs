@@ -23,9 +23,10 @@ use gristmill_model::{Generation, WorkerId, event::EnsureWorker};
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs, io,
+    fs,
+    io::{self, Read, Seek, SeekFrom},
     os::unix::ffi::OsStrExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -232,6 +233,17 @@ impl Provider for LocalProvider {
         Ok(there)
     }
 
+    async fn bootstrap_log(
+        &self,
+        worker: WorkerId,
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, ProviderError> {
+        let file = self.home(worker).bootstrap_log();
+        off_the_loop(move || read_from(&file, offset, bytes_max).map_err(state("read", &file)))
+            .await
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { remembers: true, workers_max: Some(self.config.workers_max) }
     }
@@ -271,6 +283,17 @@ fn start(
 fn fail(point: Point, home: &Home) -> Result<(), ProviderError> {
     let failed = faults::at(point).or_fail().map_err(std::io::Error::from);
     failed.map_err(state("go on with", &home.0))
+}
+
+fn read_from(file: &Path, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut file = match fs::File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn spawn(

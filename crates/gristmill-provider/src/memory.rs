@@ -97,6 +97,15 @@ impl Provider for MemoryProvider {
         Ok(self.answering()?.workers.iter().map(|(w, g)| (*w, *g)).collect())
     }
 
+    async fn bootstrap_log(
+        &self,
+        _worker: WorkerId,
+        _offset: u64,
+        _bytes_max: usize,
+    ) -> Result<Vec<u8>, ProviderError> {
+        self.answering().map(|_| Vec::new())
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { remembers: false, workers_max: Some(self.workers_max) }
     }

@@ -40,6 +40,11 @@ impl Home {
         self.0.join(CONFIG)
     }
 
+    /// What the agent kept of the bootstrap command.
+    pub(crate) fn bootstrap_log(&self) -> PathBuf {
+        self.0.join(BOOTSTRAP_LOG)
+    }
+
     /// Makes the directory for this user alone.
     pub(crate) fn make(&self) -> Result<(), ProviderError> {
         use std::os::unix::fs::DirBuilderExt;

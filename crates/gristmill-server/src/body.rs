@@ -26,12 +26,10 @@ use tracing::debug;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A body may take this long in all.
 const TIME_MAX: Duration = Duration::from_secs(15 * 60);
-/// How long a request may wait for room.
-const ROOM_WAIT_MAX: Duration = Duration::from_secs(30);
-/// What all bodies under way may take together.
-const TOGETHER_BYTES_MAX: usize = 512 << 20;
 /// Room is given in such pieces; a body below this needs none.
 const PIECE_BYTES: usize = 64 << 10;
+/// The most pieces there can be.
+const PIECES_MAX: u32 = 1 << 24;
 /// How much of a body that is too large is read and dropped.
 const DROPPED_BYTES_MAX: u64 = 256 << 20;
 /// Memory set aside before the first byte has come, whatever length was announced.
@@ -49,6 +47,8 @@ pub fn bytes_max(method: &str, target: &str) -> usize {
 /// The bodies under way.
 pub struct Bodies {
     room: Arc<Semaphore>,
+    pieces: u32,
+    wait_max: Duration,
 }
 
 /// A body, and the room it takes until it is dropped.
@@ -64,15 +64,12 @@ impl Deref for Gathered {
     }
 }
 
-impl Default for Bodies {
-    fn default() -> Self {
-        Self::of(TOGETHER_BYTES_MAX)
-    }
-}
-
 impl Bodies {
-    fn of(together_bytes_max: usize) -> Self {
-        Self { room: Arc::new(Semaphore::new(together_bytes_max / PIECE_BYTES)) }
+    /// Bodies that take at most so many bytes together, and wait at most so long for room.
+    pub fn new(together_bytes_max: u64, wait_max: Duration) -> Self {
+        let pieces = u32::try_from(together_bytes_max / PIECE_BYTES as u64).unwrap_or(u32::MAX);
+        let pieces = pieces.min(PIECES_MAX);
+        Self { room: Arc::new(Semaphore::new(pieces as usize)), pieces, wait_max }
     }
 
     /// The whole body, if it has at most `bytes_max` bytes and comes to its end.
@@ -81,7 +78,16 @@ impl Bodies {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let most = hint.upper().map_or(bytes_max, size);
         let is_over = size(hint.lower()) > bytes_max;
-        let _room = if is_over { None } else { self.room(most.min(bytes_max)).await? };
+        let _room = match is_over {
+            true => None,
+            false => match self.room(most.min(bytes_max)).await {
+                Ok(room) => room,
+                Err(refusal) => {
+                    pass_over(body).await;
+                    return Err(refusal);
+                }
+            },
+        };
         let read = tokio::time::timeout(TIME_MAX, read(body, bytes_max, is_over));
         let bytes = read.await.unwrap_or_else(|_| Err(refused("took too long")))?;
         Ok(Gathered { bytes, _room })
@@ -92,8 +98,9 @@ impl Bodies {
         if pieces == 0 {
             return Ok(None);
         }
-        let found = self.room.clone().acquire_many_owned(pieces);
-        match tokio::time::timeout(ROOM_WAIT_MAX, found).await {
+        // One that is larger than all the room has it alone.
+        let found = self.room.clone().acquire_many_owned(pieces.min(self.pieces));
+        match tokio::time::timeout(self.wait_max, found).await {
             Ok(permit) => Ok(Some(permit.expect("the room is never closed"))),
             Err(_) => {
                 let message = "too many large requests are under way, try again later";
@@ -101,6 +108,11 @@ impl Bodies {
             }
         }
     }
+}
+
+/// Reads and drops a body for a while, whose request is refused: its client then sees why.
+pub async fn pass_over(body: Body) {
+    let _ = tokio::time::timeout(SILENCE_MAX, read(body, 0, true)).await;
 }
 
 /// Reads on behind `bytes_max`, for a while, and then refuses. `is_over`: that is clear already.
@@ -166,7 +178,10 @@ mod tests {
     }
 
     async fn gather(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
-        Bodies::default().gather(body, bytes_max).await.map(|gathered| gathered.to_vec())
+        Bodies::new(512 << 20, Duration::from_secs(30))
+            .gather(body, bytes_max)
+            .await
+            .map(|gathered| gathered.to_vec())
     }
 
     async fn code(body: Body, bytes_max: usize) -> String {
@@ -220,7 +235,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bodies_share_a_bounded_room_and_give_it_back() {
-        let bodies = Bodies::of(4 * PIECE_BYTES);
+        let bodies = Bodies::new(4 * PIECE_BYTES as u64, Duration::from_secs(30));
         let large = || bodies.gather(pieces(3).0, 3 * PIECE);
         let first = large().await.expect("there is room");
         let refusal = large().await.err().expect("no room").to_string();

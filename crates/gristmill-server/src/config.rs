@@ -57,6 +57,52 @@ pub struct RegionConfig {
     pub outbound: OutboundConfig,
     /// What becomes of finished jobs.
     pub history: HistoryConfig,
+    /// How many requests an account may make.
+    pub throttle: ThrottleConfig,
+    /// When the server takes no more.
+    pub overload: OverloadConfig,
+}
+
+/// How many requests each account may make, by what they do; more are answered with `Throttling`.
+/// Since 0.2.0.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ThrottleConfig {
+    /// Requests that make a job, cluster, app, image or temporary key.
+    pub create: Rate,
+    /// Requests that change, stop or delete something.
+    pub change: Rate,
+    /// Requests that look.
+    pub read: Rate,
+}
+
+/// So many in the long run, and so many at once. Since 0.2.0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rate {
+    /// Requests a second; 0: no bound.
+    pub per_second: f64,
+    /// Requests at once, after a pause; at least 1.
+    pub burst: f64,
+}
+
+/// When the server takes no more, so that it goes on with what it has taken. Since 0.2.0.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OverloadConfig {
+    /// Memory of the server, bytes; past it nothing new is made. 0: three quarters of what its control
+    /// group or the machine has.
+    pub memory_bytes_max: u64,
+    /// What the bodies of requests under way may take together, bytes.
+    pub bodies_bytes_max: u64,
+    /// How long a request waits for room among the bodies, and for the mill's inbox.
+    pub wait_max: Seconds,
+}
+
+impl Default for OverloadConfig {
+    fn default() -> Self {
+        Self { memory_bytes_max: 0, bodies_bytes_max: 512 << 20, wait_max: Seconds(30) }
+    }
 }
 
 /// What becomes of finished jobs: after a while they leave the server's memory and stay in the books,
@@ -111,6 +157,8 @@ impl Default for RegionConfig {
             notifications: NotificationConfig::default(),
             outbound: OutboundConfig::default(),
             history: HistoryConfig::default(),
+            throttle: ThrottleConfig::default(),
+            overload: OverloadConfig::default(),
         }
     }
 }

@@ -10,26 +10,29 @@
 
 use crate::{
     audit::Entry,
-    body::{Bodies, Gathered, bytes_max},
+    body::{Bodies, Gathered, bytes_max, pass_over},
     catalogue::Catalogue,
     config::RegionConfig,
     handlers,
     keys::{KeyRing, Unwelcome, Welcome},
     messaging::board::Board,
     mill::{Clock, Mill, MillError},
+    pressure::Pressure,
     registrar::Registrar,
     sessions::Sessions,
     shell::Shells,
+    throttle::{Class, Throttle},
 };
 use axum::{
     body::Body,
     extract::{FromRequestParts, ws::WebSocketUpgrade},
 };
 use gristmill_model::{
-    AccountId,
+    AccountId, Answer, Input,
     policy::{Permit, Service},
 };
 use gristmill_objects::LocalStore;
+use gristmill_provider::Provider;
 use gristmill_store::Readers;
 use gristmill_wire::{
     acs::{self, SignedRequest},
@@ -38,9 +41,12 @@ use gristmill_wire::{
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use serde::Serialize;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
 use tracing::{Instrument, error, info_span};
+
+/// When to come again after the server had no memory.
+const PRESSURE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the handlers work with.
 pub struct Door {
@@ -52,6 +58,8 @@ pub struct Door {
     pub readers: Readers,
     /// For live logs.
     pub sessions: Arc<Sessions>,
+    /// For what machines said when they were set up.
+    pub provider: Arc<dyn Provider>,
     /// For shells on machines.
     pub shells: Shells,
     /// Who may call.
@@ -70,6 +78,10 @@ pub struct Door {
     pub halting: watch::Receiver<bool>,
     /// Bodies of requests under way.
     pub bodies: Bodies,
+    /// How many requests accounts may make.
+    pub throttle: Throttle,
+    /// Whether there is memory for more.
+    pub pressure: Pressure,
     /// Notices that cannot be delivered now.
     pub stuck: Board,
     /// Callers that wait for the end of a job.
@@ -172,12 +184,43 @@ impl Door {
         let method = parts.method.as_str().to_owned();
         let target = target_of(&parts);
         let welcome = self.verify(&method, &target, &parts.headers)?;
+        if let Err(refusal) = self.take_in(welcome.account, &method, parts.uri.path()) {
+            pass_over(body).await;
+            return Err(refusal);
+        }
         let body = self.bodies.gather(body, bytes_max(&method, &target)).await?;
         let Welcome { account, permit, is_root, is_temporary, key_id, .. } = welcome;
         let caller = Caller { permit, is_root, is_temporary, key_id };
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.ok();
         let request_id = request_id.to_owned();
         Ok(Call { account, caller, method, target, body, request_id, upgrade })
+    }
+
+    /// Refuses what is too much, for this account or for the server.
+    fn take_in(&self, account: AccountId, method: &str, path: &str) -> Result<(), ApiError> {
+        let Some(class) = Class::of(method, path) else { return Ok(()) };
+        self.throttle.take(account, class).map_err(|wait| {
+            let name = class.name();
+            let message = format!("the account makes too many requests of the class `{name}`");
+            ApiError::new(Code::Throttling, message).retry_after(wait)
+        })?;
+        if class != Class::Create {
+            return Ok(());
+        }
+        self.pressure.check().map_err(|(taken, bound)| {
+            let mib = |bytes: u64| bytes >> 20;
+            let message = format!(
+                "the server has no memory for more now: {} of {} MiB are taken; nothing was changed",
+                mib(taken),
+                mib(bound)
+            );
+            ApiError::new(Code::ServiceUnavailable, message).retry_after(PRESSURE_PAUSE)
+        })
+    }
+
+    /// Puts a user's input through the mill, if it has room in time. What it answers is durable.
+    pub async fn put(&self, input: Input) -> Result<Answer, MillError> {
+        self.mill.offer(input, self.config.overload.wait_max.into()).await
     }
 
     fn verify(&self, method: &str, target: &str, headers: &HeaderMap) -> Result<Welcome, ApiError> {
@@ -237,7 +280,8 @@ fn dress(reply: Result<Reply, ApiError>, request_id: &str, region: &str) -> Resp
             let status =
                 StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let body = serde_json::to_vec(&error.body(request_id, region)).unwrap_or_default();
-            (status, body.into(), vec![])
+            let later = error.retry_after_seconds().map(|it| ("retry-after", it.to_string()));
+            (status, body.into(), later.into_iter().collect())
         }
     };
     let mut response = Response::new(body);
@@ -262,6 +306,7 @@ impl From<MillError> for ApiError {
     fn from(error: MillError) -> Self {
         match error {
             MillError::Refused(refusal) => refusal.into(),
+            MillError::Busy => ApiError::new(Code::Throttling, error.to_string()),
             MillError::DiskFull | MillError::Closed => {
                 ApiError::new(Code::ServiceUnavailable, error.to_string())
             }

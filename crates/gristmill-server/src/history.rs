@@ -6,7 +6,7 @@
 use crate::{door::Door, handlers::not_found};
 use gristmill_core::{ArchivedJob, Job, JobQuery, World};
 use gristmill_model::{AccountId, JobId, JobState, Placement};
-use gristmill_store::{HistoryQuery, HistoryRow};
+use gristmill_store::{HistoryQuery, HistoryRow, Readers};
 use gristmill_wire::error::{ApiError, Code};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -41,12 +41,18 @@ pub async fn find(
     if let Some(job) = world.shared_job(account, job) {
         return Ok(job);
     }
-    let readers = door.readers.clone();
+    archived(&door.readers, account, job).await?.ok_or_else(|| not_found("job", id))
+}
+
+/// The job, if it is this caller's and in the history.
+pub async fn archived(
+    readers: &Readers,
+    account: AccountId,
+    job: JobId,
+) -> Result<Option<Arc<Job>>, ApiError> {
+    let readers = readers.clone();
     let record = blocking(move || readers.history_job(account, job)).await?;
-    match record {
-        Some(record) => Ok(Arc::new(revive(&record)?)),
-        None => Err(not_found("job", id)),
-    }
+    record.map(|record| revive(&record).map(Arc::new)).transpose()
 }
 
 /// Whether the job is this caller's and only in the history.

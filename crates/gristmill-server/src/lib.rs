@@ -28,6 +28,7 @@ pub mod messaging;
 mod mill;
 mod pages;
 mod patience;
+mod pressure;
 mod published;
 mod recovery;
 mod region;
@@ -40,6 +41,7 @@ mod streams;
 mod sts;
 mod task_keys;
 mod task_numbers;
+mod throttle;
 mod vital;
 mod way_out;
 

@@ -4,6 +4,7 @@ use crate::{
     config::RegionConfig,
     front::{self, ByHost},
     region::RegionError,
+    seats::DoorPorts,
     ssh::{self, SshDoor},
 };
 use std::{io, net::SocketAddr};
@@ -65,6 +66,21 @@ impl Listeners {
     /// Where the message service listens.
     pub fn mns_address(&self) -> SocketAddr {
         self.mns.local_addr().expect("a bound socket has an address")
+    }
+
+    /// The same ports inside networks of clusters.
+    pub fn doors(&self) -> DoorPorts {
+        let port = |listener: &TcpListener| {
+            listener.local_addr().expect("a bound socket has an address").port()
+        };
+        let plain = self.front.iter().map(|listener| (port(listener), None));
+        let tls = self.front_tls.iter().map(|listener| (port(listener), self.tls.clone()));
+        DoorPorts {
+            api: port(&self.api),
+            oss: port(&self.oss),
+            mns: port(&self.mns),
+            fronts: plain.chain(tls).collect(),
+        }
     }
 
     /// Serves all of them until `stopping` changes.

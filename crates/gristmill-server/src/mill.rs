@@ -22,7 +22,12 @@ use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp, notice::
 use gristmill_store::{
     Batch, Checkpoint, EffectId, HistoryRow, NoticeProgress, Retry, Store, StoreError,
 };
-use std::{collections::BTreeSet, sync::Arc, thread, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
@@ -55,6 +60,9 @@ pub enum MillError {
     /// The disk of the control plane is full. Nothing changed.
     #[error("the control plane's disk is full: nothing was changed")]
     DiskFull,
+    /// More waits for the mill than it gets done. Nothing changed.
+    #[error("the server is busy with what came before: nothing was changed, try again later")]
+    Busy,
     /// The region is shutting down.
     #[error("the region is shutting down")]
     Closed,
@@ -119,6 +127,18 @@ impl Mill {
         let (reply, answer) = oneshot::channel();
         let request = Request::Input { input, reply: Some(reply) };
         self.inbox.send(request).await.map_err(|_| MillError::Closed)?;
+        answer.await.map_err(|_| MillError::Closed)?
+    }
+
+    /// The same for somebody who can come again: gives up when there is no room in the inbox for so
+    /// long. What is in the inbox is answered.
+    pub async fn offer(&self, input: Input, wait_max: Duration) -> Result<Answer, MillError> {
+        let room = match tokio::time::timeout(wait_max, self.inbox.reserve()).await {
+            Ok(room) => room.map_err(|_| MillError::Closed)?,
+            Err(_) => return Err(MillError::Busy),
+        };
+        let (reply, answer) = oneshot::channel();
+        room.send(Request::Input { input, reply: Some(reply) });
         answer.await.map_err(|_| MillError::Closed)?
     }
 
@@ -421,4 +441,39 @@ fn refuse_all(replies: Vec<Reply>) {
 fn fatal(failure: &StoreError) -> ! {
     error!(error = %failure, "a commit failed: the process ends, a restart recovers");
     std::process::exit(70)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mill that takes nothing out of an inbox with room for one.
+    fn stuck() -> (Mill, mpsc::Receiver<Request>) {
+        let (inbox, requests) = mpsc::channel(1);
+        (
+            Mill {
+                inbox,
+                published: Published::new(World::new(gristmill_core::Options::default())),
+            },
+            requests,
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_can_come_again_does_not_wait_for_ever() {
+        let (mill, mut requests) = stuck();
+        let wait = Duration::from_secs(5);
+        let first = tokio::spawn({
+            let mill = mill.clone();
+            async move { mill.offer(Input::Tick, wait).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(matches!(mill.offer(Input::Tick, wait).await, Err(MillError::Busy)));
+        let Some(Request::Input { reply: Some(reply), .. }) = requests.recv().await else {
+            panic!("the first is in the inbox")
+        };
+        reply.send(Ok(Answer::Done)).expect("somebody waits");
+        let answer = first.await.expect("it ended");
+        assert!(matches!(answer, Ok(Answer::Done)), "what is in the inbox is answered");
+    }
 }

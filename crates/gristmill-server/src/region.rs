@@ -23,6 +23,7 @@ use crate::{
     messaging::{MessageService, Messaging, MessagingError},
     mill::{Clock, Mill, MillError},
     pages, patience,
+    pressure::Pressure,
     recovery::{Recovery, RecoveryError, recover},
     registrar::Registrar,
     seats::{Seats, SeatsError},
@@ -30,6 +31,7 @@ use crate::{
     shell::Shells,
     ssh::SshDoor,
     streams::Streams,
+    throttle::Throttle,
     vital::vital,
 };
 use axum::{Router, body::Body, routing::get};
@@ -194,6 +196,7 @@ impl Region {
             registrar: Registrar::new(registry),
             readers: readers.clone(),
             sessions: sessions.clone(),
+            provider: provider.clone(),
             shells: Shells::new(sessions.clone(), config.shell.clone()),
             keys,
             objects,
@@ -202,7 +205,9 @@ impl Region {
             clock: clock.clone(),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             halting: halting.clone(),
-            bodies: Bodies::default(),
+            bodies: Bodies::new(config.overload.bodies_bytes_max, config.overload.wait_max.into()),
+            throttle: Throttle::new(config.throttle.clone()),
+            pressure: Pressure::new(config.overload.memory_bytes_max),
             waiters: Waiters::new(config.sync.clone()),
             stuck: messaging.board.clone(),
         });
@@ -321,9 +326,7 @@ fn seats(
     listeners: &Listeners,
     privileged: bool,
 ) -> Result<Arc<Seats>, RegionError> {
-    let doors = [listeners.api_address(), listeners.oss_address(), listeners.mns_address()];
-    let ports = doors.map(|address| address.port());
-    Ok(Arc::new(Seats::open(&config.data_dir, &config.local, privileged, ports)?))
+    Ok(Arc::new(Seats::open(&config.data_dir, &config.local, privileged, listeners.doors())?))
 }
 
 fn catalogue(config: &RegionConfig) -> Result<Catalogue, RegionError> {

@@ -21,6 +21,7 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 use tokio::{sync::watch, task::AbortHandle};
+use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 /// A machine's place.
@@ -66,8 +67,19 @@ pub struct Seats {
     making: Mutex<()>,
     doors: Doors,
     resolver_text: Option<String>,
-    /// Of the API, the object store and the message service.
-    ports: [u16; 3],
+    ports: DoorPorts,
+}
+
+/// On which ports the region's services listen in each network.
+pub struct DoorPorts {
+    /// The API.
+    pub api: u16,
+    /// The object store.
+    pub oss: u16,
+    /// The message service.
+    pub mns: u16,
+    /// All of them, told apart by `Host`; some with TLS.
+    pub fronts: Vec<(u16, Option<TlsAcceptor>)>,
 }
 
 /// The region's doors in networks.
@@ -100,12 +112,12 @@ impl Wish {
 }
 
 impl Seats {
-    /// The places of a region; `ports` are those of its API, object store and message service.
+    /// The places of a region.
     pub fn open(
         data_dir: &Path,
         config: &LocalConfig,
         privileged: bool,
-        ports: [u16; 3],
+        ports: DoorPorts,
     ) -> Result<Self, SeatsError> {
         let leases = Leases::open(data_dir.join("networks"))?;
         let way_out = config.nat.enabled.then(|| WayOut::of(&config.nat));
@@ -178,7 +190,7 @@ impl Seats {
             // Doors of one that was there before lead nowhere.
             self.doors.close(&wish.network);
         }
-        self.doors.open(networks, wish, self.ports)
+        self.doors.open(networks, wish, &self.ports)
     }
 
     /// Makes the networks and opens the doors of machines that lived on without a server, and
@@ -246,7 +258,7 @@ impl Doors {
         &self,
         networks: &Networks,
         wish: &Wish,
-        [api, oss, mns]: [u16; 3],
+        ports: &DoorPorts,
     ) -> Result<(), NetworkError> {
         let Some((services, stopping)) = self.services.get() else { return Ok(()) };
         let gateway = wish.block.gateway();
@@ -255,21 +267,22 @@ impl Doors {
         if open.contains_key(&key) {
             return Ok(());
         }
+        let all = services.clone().into_service();
+        let mut doors = vec![
+            (ports.api, services.batchcompute.clone(), None),
+            (ports.oss, services.oss.clone(), None),
+        ];
+        doors.extend(ports.fronts.iter().map(|(port, tls)| (*port, all.clone(), tls.clone())));
         let mut handles = Vec::new();
-        for (port, service) in
-            [(api, &services.batchcompute), (oss, &services.oss), (mns, &services.mns)]
-        {
-            let listener = networks.listen(&wish.network, gateway, port)?;
-            let bound = listener
-                .set_nonblocking(true)
-                .and_then(|()| tokio::net::TcpListener::from_std(listener));
-            match bound {
-                Ok(listener) => {
-                    let serving = front::serve(listener, service.clone(), None, stopping.clone());
-                    handles.push(tokio::spawn(serving).abort_handle());
-                }
-                Err(error) => warn!(%error, port, "a door of the region stays closed"),
+        for (port, service, tls) in doors {
+            if let Some(listener) = listen(networks, wish, port)? {
+                let serving = front::serve(listener, service, tls, stopping.clone());
+                handles.push(tokio::spawn(serving).abort_handle());
             }
+        }
+        if let Some(listener) = listen(networks, wish, ports.mns)? {
+            let serving = front::serve_as_is(listener, services.mns.clone(), stopping.clone());
+            handles.push(tokio::spawn(serving).abort_handle());
         }
         open.insert(key, handles);
         Ok(())
@@ -285,6 +298,18 @@ impl Doors {
             stays
         });
     }
+}
+
+/// A door of a network, ready to be served. `None`: it stays closed, which the log says.
+fn listen(
+    networks: &Networks,
+    wish: &Wish,
+    port: u16,
+) -> Result<Option<tokio::net::TcpListener>, NetworkError> {
+    let listener = networks.listen(&wish.network, wish.block.gateway(), port)?;
+    let bound =
+        listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+    Ok(bound.inspect_err(|error| warn!(%error, port, "a door of the region stays closed")).ok())
 }
 
 /// Addresses for machines that share the host's network. All of 127/8 is this host.

@@ -159,6 +159,7 @@ fn our_own_paths_are_there() {
         .map(|(verb, path, _)| format!("{verb} {path}"))
         .collect();
     let wanted = [
+        "GET /clusters/{cluster}/groups/{group}/instances/{machine}/bootstrap-log",
         "GET /clusters/{cluster}/groups/{group}/instances/{machine}/shell",
         "GET /healthz",
         "GET /jobs/{job}/tasks/{task}/instances/{instance}/log",

@@ -12,7 +12,7 @@
 
 use gristmill_model::Refusal;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 /// A code of the vendor (`reference/api.md` 2.7 and 3.2), or one of ours where the vendor's table
 /// has none.
@@ -165,12 +165,28 @@ pub struct ApiError {
     pub code: Code,
     /// What a person reads.
     pub message: String,
+    /// When to come again, if that is known.
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
     /// A refusal with this code and message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retry_after: None }
+    }
+
+    /// The same refusal, with the time after which the request can succeed.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Whole seconds after which to come again, at least 1; only for refusals of the moment.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let is_busy = matches!(self.code, Code::Throttling | Code::ServiceUnavailable);
+        let wait = self.retry_after.unwrap_or_default();
+        is_busy.then(|| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).map(|it| it.max(1))
     }
 
     /// `Missing{member}`.
@@ -220,7 +236,7 @@ impl From<Refusal> for ApiError {
             Refusal::UnknownGroup { group } => Code::Invalid(format!("Groups.{group}").into()),
             Refusal::Invalid { member, .. } => Code::Invalid(member.into()),
         };
-        Self { code, message }
+        Self::new(code, message)
     }
 }
 
@@ -292,6 +308,15 @@ mod tests {
             assert_eq!((error.status(), error.code.to_string().as_str()), (status, code));
             assert_eq!(error.message, refusal.to_string());
         }
+    }
+
+    #[test]
+    fn who_is_refused_for_the_moment_hears_when_to_come_again() {
+        let of = |code, wait| ApiError::new(code, "x").retry_after(wait).retry_after_seconds();
+        assert_eq!(of(Code::Throttling, Duration::from_millis(1_200)), Some(2));
+        assert_eq!(of(Code::Throttling, Duration::ZERO), Some(1));
+        assert_eq!(of(Code::Forbidden, Duration::from_secs(9)), None);
+        assert_eq!(ApiError::new(Code::ServiceUnavailable, "x").retry_after_seconds(), Some(1));
     }
 
     #[test]

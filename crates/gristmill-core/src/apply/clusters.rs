@@ -203,6 +203,7 @@ impl World {
             set_up_max,
             ahead: 0,
             not_for_room: false,
+            trouble: None,
             notice: None,
             idle_since: None,
             is_spot,
@@ -242,6 +243,7 @@ impl World {
             }
             (worker.since, worker.failures, worker.again_at) = (at, 0, None);
             worker.note_idle(at);
+            worker.trouble = None;
         });
         let worker = Arc::clone(self.worker_of(id));
         self.log_worker(&worker, at, "active");

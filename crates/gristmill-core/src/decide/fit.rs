@@ -76,6 +76,7 @@ impl Draft<'_> {
                     again_at,
                     failed: None,
                     not_for_room: true,
+                    not_made: false,
                 });
             }
             (None, Some(reason)) => self.put_off(worker, reason),
@@ -93,6 +94,7 @@ impl Draft<'_> {
             again_at: self.now.after(self.world.options.ask_again_max),
             failed: None,
             not_for_room: true,
+            not_made: false,
         });
     }
 

@@ -135,6 +135,7 @@ impl Draft<'_> {
             again_at: self.now.after(wait),
             failed: (why == Delay::Failed).then_some(self.now),
             not_for_room: why != Delay::NoRoom,
+            not_made: why == Delay::Other,
         });
         // What this machine would have taken may need another one.
         self.look_at_lanes(worker.cluster);
@@ -204,6 +205,7 @@ impl Draft<'_> {
                     again_at: self.now.after(wait),
                     failed: None,
                     not_for_room: false,
+                    not_made: false,
                 });
                 self.want_again(&first);
             }

@@ -6,7 +6,7 @@
 
 use crate::{
     apply::blocked_by,
-    cluster::{Cluster, Group, LogLine, MachineShape, Reclaim, Worker},
+    cluster::{Cluster, Group, LogLine, MachineShape, Reclaim, Trouble, Worker},
     job::{Attempts, Job, Task, lane_of},
 };
 use gristmill_model::{
@@ -106,6 +106,8 @@ pub struct WorkerRecord {
     ahead: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     not_for_room: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trouble: Option<Trouble>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notice: Option<Reclaim>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -296,6 +298,7 @@ impl WorkerRecord {
             set_up_max: worker.set_up_max,
             ahead: worker.ahead,
             not_for_room: worker.not_for_room,
+            trouble: worker.trouble,
             notice: worker.notice,
             idle_since: worker.idle_since,
         }
@@ -320,6 +323,7 @@ impl WorkerRecord {
             set_up_max: self.set_up_max,
             ahead: self.ahead,
             not_for_room: self.not_for_room,
+            trouble: self.trouble,
             notice: self.notice,
             idle_since: self.idle_since,
             is_spot,

@@ -1,8 +1,11 @@
 //! Clusters and their machines (`reference/api.md` 9).
 
 use super::{belongings, not_found, supported};
-use crate::door::{Call, Door, Reply};
-use gristmill_core::{Cluster, LogLine, Worker, World};
+use crate::{
+    door::{Call, Door, Reply},
+    shell::Address,
+};
+use gristmill_core::{Cluster, LogLine, Trouble, Worker, World};
 use gristmill_model::{
     AccountId, Answer, ClusterId, GroupName, Input, WorkerId, WorkerState, input::WorkerPlace,
     spec::Resource,
@@ -27,7 +30,7 @@ pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply
     belongings::check_cluster(door, call, &spec).await?;
     supported::check_cluster(door, &spec)?;
     let input = Input::CreateCluster { account: call.account, spec: Arc::new(spec), token };
-    match door.mill.put(input).await? {
+    match door.put(input).await? {
         Answer::Cluster(cluster) => {
             Ok(Reply::json(StatusCode::CREATED, &bodies::Created::from(cluster)))
         }
@@ -115,14 +118,14 @@ pub async fn modify(
     supported::check_change(door, &change)?;
     let cluster = id.parse().map_err(|_| not_found("cluster", id))?;
     let (account, change) = (call.account, Arc::new(change));
-    door.mill.put(Input::ModifyCluster { account, cluster, change }).await?;
+    door.put(Input::ModifyCluster { account, cluster, change }).await?;
     Ok(Reply::Empty(done))
 }
 
 /// `DELETE /clusters/{cluster}`: 202 while machines have to go, else 200 (`reference/api.md` 9.5).
 pub async fn delete(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
     let cluster = id.parse().map_err(|_| not_found("cluster", id))?;
-    let answer = door.mill.put(Input::DeleteCluster { account: call.account, cluster }).await?;
+    let answer = door.put(Input::DeleteCluster { account: call.account, cluster }).await?;
     let machines_left = answer == Answer::Deleting { machines_left: true };
     Ok(Reply::Empty(if machines_left { StatusCode::ACCEPTED } else { StatusCode::OK }))
 }
@@ -186,6 +189,18 @@ fn machines<'a>(
     Ok(group.workers.iter().filter_map(|id| world.worker(*id)).collect())
 }
 
+/// A machine of this account's.
+pub fn machine<'a>(
+    world: &'a World,
+    account: AccountId,
+    address: Address<'_>,
+) -> Result<&'a Worker, ApiError> {
+    let machines = machines(world, account, address.cluster, address.group)?;
+    let id: Option<WorkerId> = address.machine.parse().ok();
+    let found = machines.into_iter().find(|worker| Some(worker.id) == id);
+    found.ok_or_else(|| not_found("machine", address.machine))
+}
+
 /// `GET /clusters/{cluster}/groups/{group}/instances/{machine}`
 pub fn get_machine(
     door: &Door,
@@ -195,12 +210,8 @@ pub fn get_machine(
     machine: &str,
 ) -> Result<Reply, ApiError> {
     let world = door.mill.published().world();
-    let machines = machines(&world, call.account, cluster, group)?;
-    let id: Option<WorkerId> = machine.parse().ok();
-    let found = machines.into_iter().find(|worker| Some(worker.id) == id);
-    found
-        .map(|worker| Reply::ok(&machine_body(door, &world, worker)))
-        .ok_or_else(|| not_found("machine", machine))
+    let worker = self::machine(&world, call.account, Address { cluster, group, machine })?;
+    Ok(Reply::ok(&machine_body(door, &world, worker)))
 }
 
 /// `DELETE …/instances/{machine}`
@@ -211,7 +222,7 @@ pub async fn delete_machine(
     done: StatusCode,
 ) -> Result<Reply, ApiError> {
     let (account, place) = (call.account, machine_place(cluster, group, machine)?);
-    door.mill.put(Input::DeleteWorker { account, place }).await?;
+    door.put(Input::DeleteWorker { account, place }).await?;
     Ok(Reply::Empty(done))
 }
 
@@ -223,7 +234,7 @@ pub async fn recreate_machine(
     done: StatusCode,
 ) -> Result<Reply, ApiError> {
     let (account, place) = (call.account, machine_place(cluster, group, machine)?);
-    door.mill.put(Input::RecreateWorker { account, place }).await?;
+    door.put(Input::RecreateWorker { account, place }).await?;
     Ok(Reply::Empty(done))
 }
 
@@ -240,7 +251,14 @@ fn machine_body(door: &Door, world: &World, worker: &Worker) -> bodies::ClusterI
         .any_cluster(worker.cluster)
         .is_some_and(|cluster| cluster.spec.extra.contains_key("PasswordInherit"));
     let password = if inherits { String::new() } else { door.keys.machine_password(worker.id) };
+    let error_code = match worker.trouble {
+        None => 0,
+        Some(Trouble::NotMade) => 1,
+        Some(Trouble::NotSetUp) => 2,
+    };
     bodies::ClusterInstance {
+        error_code,
+        error_message: if error_code == 0 { String::new() } else { worker.hint.clone() },
         instance_password: password,
         ip_address: worker.address.clone(),
         hint: worker.hint.clone(),

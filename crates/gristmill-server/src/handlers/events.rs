@@ -9,18 +9,21 @@
 //! Each stream begins with the whole present state (every task, then the job), so a client that lost
 //! its stream asks again and has lost nothing. After that it is told what is different between
 //! published worlds, which are durable. A client that reads slowly sees fewer looks, never an older state
-//! after a newer one; states that were entered and left between two looks are not told.
+//! after a newer one; states that were entered and left between two looks are not told. Of a job that is
+//! in the history the stream tells the state that it ended in, and is over.
 
 use super::jobs;
 use crate::{
     door::{Call, Door, Reply},
     front::stopped,
+    history,
     published::Published,
 };
 use axum::body::{Body, Bytes};
 use futures::{Stream, stream};
 use gristmill_core::{Job, Task, World};
 use gristmill_model::{AccountId, JobId, RangeSet, TaskName};
+use gristmill_store::Readers;
 use gristmill_wire::error::{ApiError, Code};
 use serde_json::{Value, json};
 use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
@@ -42,9 +45,9 @@ pub fn job_of<'a>(method: &str, path: &'a str) -> Option<&'a str> {
 }
 
 /// Opens the stream.
-pub fn follow(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
+pub async fn follow(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
     let published = door.mill.published().clone();
-    let job = jobs::find(&published.world(), call.account, id)?.id;
+    let job = history::find(door, &published.world(), call.account, id).await?.id;
     let permit = door.followers.clone().try_acquire_owned().map_err(|_| {
         let message = format!("{FOLLOWERS_MAX} streams of events are open: ask again later");
         ApiError::new(Code::Throttling, message)
@@ -52,6 +55,7 @@ pub fn follow(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
     let follower = Follower {
         turns: published.turns(),
         published,
+        readers: door.readers.clone(),
         halting: door.halting.clone(),
         account: call.account,
         job,
@@ -66,6 +70,7 @@ pub fn follow(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
 /// One open stream.
 struct Follower {
     published: Published,
+    readers: Readers,
     turns: watch::Receiver<u64>,
     halting: watch::Receiver<bool>,
     account: AccountId,
@@ -95,7 +100,7 @@ impl Follower {
         }
         loop {
             self.turns.mark_unchanged();
-            let news = self.look();
+            let news = self.look().await;
             if !news.is_empty() {
                 return Some(news);
             }
@@ -107,14 +112,18 @@ impl Follower {
         }
     }
 
-    fn look(&mut self) -> String {
+    async fn look(&mut self) -> String {
         let world = self.published.world();
+        let job = match world.shared_job(self.account, self.job) {
+            Some(job) => Some(job),
+            // Books that cannot be read end the stream; its client asks again.
+            None => history::archived(&self.readers, self.account, self.job).await.ok().flatten(),
+        };
         let mut news = Messages { text: String::new(), told: &mut self.told };
-        let job = world.job(self.account, self.job);
         let before = self.before.as_deref().and_then(|world| world.job(self.account, self.job));
         match job {
             Some(job) => {
-                tell_changes(&mut news, &world, before, job);
+                tell_changes(&mut news, &world, before, &job);
                 self.over = job.state.is_final();
                 if self.over {
                     news.add("end", &json!({ "State": job.state.name() }));

@@ -51,18 +51,12 @@ pub async fn submit(
     let turn = gristmill_faults::at(Point::JobAsked);
     turn.or_fail().map_err(|fault| ApiError::new(Code::InternalError, fault.to_string()))?;
     for _ in 1..turn.times() {
-        door.mill.put(input.clone()).await?;
+        door.put(input.clone()).await?;
     }
-    match door.mill.put(input).await? {
+    match door.put(input).await? {
         Answer::Job(job) => Ok((job, spec)),
         other => unreachable!("submitting a job answers with a job, not {other:?}"),
     }
-}
-
-/// The job of this caller, or "not found".
-pub fn find<'a>(world: &'a World, account: AccountId, id: &str) -> Result<&'a Job, ApiError> {
-    let job = id.parse().ok().and_then(|job| world.job(account, job));
-    job.ok_or_else(|| not_found("job", id))
 }
 
 /// A task of a job, or "not found".
@@ -129,13 +123,13 @@ async fn act(
     input: Input,
     done: StatusCode,
 ) -> Result<Reply, ApiError> {
-    match door.mill.put(input.clone()).await {
+    match door.put(input.clone()).await {
         Err(MillError::Refused(Refusal::NotFound { .. }))
             if history::holds(door, account, job).await? =>
         {
             let action = match input {
                 Input::DeleteJob { .. } => {
-                    door.mill.put(Input::ForgetJob { job }).await?;
+                    door.put(Input::ForgetJob { job }).await?;
                     return Ok(Reply::Empty(done));
                 }
                 Input::StopJob { .. } => "stop",

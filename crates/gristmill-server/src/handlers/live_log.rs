@@ -6,8 +6,11 @@
 //! `StdoutRedirectPath` names.
 
 use super::{jobs, not_found};
-use crate::door::{Call, Door, Reply};
-use gristmill_model::{InstanceNo, InstanceState, RunId, WorkerId};
+use crate::{
+    door::{Call, Door, Reply},
+    history,
+};
+use gristmill_model::{InstanceNo, InstanceState};
 use gristmill_wire::{api::Query, error::ApiError};
 use std::time::{Duration, Instant};
 
@@ -52,11 +55,12 @@ pub async fn read(
     let wait = Duration::from_secs(number(query, "wait")?).min(WAIT_MAX);
     let since = Instant::now();
     loop {
-        let (bytes, over) = match running(door, call, &place)? {
-            Some((worker, run)) => {
+        let (bytes, over) = match state(door, call, &place).await? {
+            InstanceState::Running { worker, run, .. }
+            | InstanceState::Placed { worker, run, .. } => {
                 door.sessions.read_log(worker, run, stream, offset).await.unwrap_or_default()
             }
-            None => (Vec::new(), is_over(door, call, &place)?),
+            state => (Vec::new(), state != InstanceState::Waiting),
         };
         if !bytes.is_empty() || over || since.elapsed() >= wait {
             let next = offset + bytes.len() as u64;
@@ -70,34 +74,18 @@ pub async fn read(
     }
 }
 
-fn number(query: &Query<'_>, name: &'static str) -> Result<u64, ApiError> {
+/// A number of the query; 0 when it is not there.
+pub fn number(query: &Query<'_>, name: &'static str) -> Result<u64, ApiError> {
     let Some(text) = query.get(name).filter(|text| !text.is_empty()) else { return Ok(0) };
     text.parse().map_err(|_| ApiError::invalid(name, "must be a whole number"))
 }
 
-fn state(door: &Door, call: &Call, place: &LogPlace<'_>) -> Result<InstanceState, ApiError> {
+async fn state(door: &Door, call: &Call, place: &LogPlace<'_>) -> Result<InstanceState, ApiError> {
     let world = door.mill.published().world();
-    let job = jobs::find(&world, call.account, place.job)?;
-    let (_, task) = jobs::find_task(job, place.task)?;
+    let job = history::find(door, &world, call.account, place.job).await?;
+    let (_, task) = jobs::find_task(&job, place.task)?;
     let number = place.instance.parse().ok().map(InstanceNo);
     number
         .and_then(|number| task.instance(number))
         .ok_or_else(|| not_found("instance", place.instance))
-}
-
-fn running(
-    door: &Door,
-    call: &Call,
-    place: &LogPlace<'_>,
-) -> Result<Option<(WorkerId, RunId)>, ApiError> {
-    Ok(match state(door, call, place)? {
-        InstanceState::Running { worker, run, .. } | InstanceState::Placed { worker, run, .. } => {
-            Some((worker, run))
-        }
-        _ => None,
-    })
-}
-
-fn is_over(door: &Door, call: &Call, place: &LogPlace<'_>) -> Result<bool, ApiError> {
-    Ok(state(door, call, place)? != InstanceState::Waiting)
 }

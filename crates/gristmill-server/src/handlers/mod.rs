@@ -2,6 +2,7 @@
 
 mod apps;
 mod belongings;
+mod bootstrap_log;
 mod clusters;
 mod credentials;
 mod events;
@@ -44,6 +45,10 @@ pub async fn dispatch(door: &Door, mut call: Call) -> Result<Reply, ApiError> {
         call.check("GetInstance")?;
         return live_log::read(door, &call, &query, place).await;
     }
+    if let Some(address) = bootstrap_log::address_of(&call.method, path) {
+        call.check("GetClusterInstance")?;
+        return bootstrap_log::read(door, &call, &query, address).await;
+    }
     if let Some(address) = Address::of(&call.method, path) {
         call.check("OpenShell")?;
         return shell::open(door, &mut call, address);
@@ -54,7 +59,7 @@ pub async fn dispatch(door: &Door, mut call: Call) -> Result<Reply, ApiError> {
     }
     if let Some(job) = events::job_of(&call.method, path) {
         call.check("GetJob")?;
-        return events::follow(door, &call, job);
+        return events::follow(door, &call, job).await;
     }
     let operation = route(&call.method, path, &query)?;
     call.check(operation.name())?;

@@ -14,8 +14,8 @@ use super::{instances, jobs};
 use crate::{
     config::SyncConfig,
     door::{Call, Door, Reply},
+    history,
 };
-use gristmill_core::World;
 use gristmill_model::{
     AccountId, InstanceNo, JobId, JobSpec, JobState, Timestamp,
     app::{APP_TASK, AppCall},
@@ -28,7 +28,6 @@ use gristmill_wire::{
     error::{ApiError, Code},
     time::WireTime,
 };
-use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The places of callers that wait.
@@ -69,7 +68,10 @@ pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply
     }
     let wait_max = door.waiters.config.wait_max.into();
     let ended = tokio::time::timeout(wait_max, end_of(door, call.account, job)).await;
-    let seen = ended.ok().or_else(|| look(&door.mill.published().world(), call.account, job));
+    let seen = match ended {
+        Ok(ended) => Some(ended?),
+        Err(_) => look(door, call.account, job).await?,
+    };
     let error = error_of(door, call.account, job, &spec, seen).await?;
     let ended = seen.and_then(|seen| seen.ended).filter(|_| error.code != "Timeout");
     let outputs = match (&spec.app, error.code.is_empty()) {
@@ -92,22 +94,26 @@ pub fn outputs(app: &AppCall) -> std::collections::BTreeMap<String, serde_json::
     app.outputs.iter().map(|(name, it)| (name.clone(), value(it))).collect()
 }
 
-/// What the job looks like now; `None`: it was deleted.
-fn look(world: &Arc<World>, account: AccountId, job: JobId) -> Option<Seen> {
-    let job = world.job(account, job)?;
-    Some(Seen { state: job.state, started: job.started, ended: job.ended })
+/// What the job looks like now, also in the history; `None`: it was deleted.
+async fn look(door: &Door, account: AccountId, job: JobId) -> Result<Option<Seen>, ApiError> {
+    let world = door.mill.published().world();
+    let job = match world.shared_job(account, job) {
+        Some(job) => Some(job),
+        None => history::archived(&door.readers, account, job).await?,
+    };
+    Ok(job.map(|job| Seen { state: job.state, started: job.started, ended: job.ended }))
 }
 
 /// Waits until the job has ended or was deleted; what was seen last.
-async fn end_of(door: &Door, account: AccountId, job: JobId) -> Seen {
+async fn end_of(door: &Door, account: AccountId, job: JobId) -> Result<Seen, ApiError> {
     let mut turns = door.mill.published().turns();
     let mut last = Seen { state: JobState::Waiting, started: None, ended: None };
     loop {
         turns.borrow_and_update();
-        match look(&door.mill.published().world(), account, job) {
-            Some(seen) if seen.state.is_final() => return seen,
+        match look(door, account, job).await? {
+            Some(seen) if seen.state.is_final() => return Ok(seen),
             Some(seen) => last = seen,
-            None => return Seen { ended: Some((door.clock)()), ..last },
+            None => return Ok(Seen { ended: Some((door.clock)()), ..last }),
         }
         if turns.changed().await.is_err() {
             // The mill is stopping; its last world is all there will be.
@@ -125,11 +131,15 @@ async fn error_of(
     seen: Option<Seen>,
 ) -> Result<InstanceError, ApiError> {
     let error = |code: &str, message: String| InstanceError { code: code.to_owned(), message };
+    let is_gone = match seen {
+        Some(seen) if !seen.state.is_final() => look(door, account, job).await?.is_none(),
+        _ => false,
+    };
     Ok(match seen.map(|seen| seen.state) {
         Some(JobState::Finished) => InstanceError::default(),
         Some(JobState::Failed) => failure(door, account, job).await?,
         Some(JobState::Stopped) => error("Stopped", format!("job {job} was stopped")),
-        Some(JobState::Waiting | JobState::Running) if was_deleted(door, account, job) => {
+        Some(JobState::Waiting | JobState::Running) if is_gone => {
             // Only a job that finished is released by itself.
             match spec.auto_release {
                 true => InstanceError::default(),
@@ -144,20 +154,16 @@ async fn error_of(
     })
 }
 
-fn was_deleted(door: &Door, account: AccountId, job: JobId) -> bool {
-    look(&door.mill.published().world(), account, job).is_none()
-}
-
 /// Why a job failed: what its first failed instance says.
 async fn failure(door: &Door, account: AccountId, job: JobId) -> Result<InstanceError, ApiError> {
     let world = door.mill.published().world();
     let id = job.to_string();
-    let found = jobs::find(&world, account, &id)?;
-    let (_, task) = jobs::find_task(found, APP_TASK)?;
+    let found = history::find(door, &world, account, &id).await?;
+    let (_, task) = jobs::find_task(&found, APP_TASK)?;
     let failed = task.instances(InstanceNo(0), Some(JobState::Failed)).next();
     let Some((number, _)) = failed else {
         return Ok(InstanceError { code: "Failed".to_owned(), message: found.message.clone() });
     };
-    let instance = instances::show(door, found, APP_TASK, number).await?;
+    let instance = instances::show(door, &found, APP_TASK, number).await?;
     Ok(instance.error)
 }

@@ -317,7 +317,7 @@ fn market_events() -> Vec<Event> {
     ]
 }
 
-fn delayed(reason: &str, not_for_room: bool) -> Event {
+fn delayed(reason: &str, not_for_room: bool, not_made: bool) -> Event {
     Event::WorkerDelayed {
         worker: WORKER,
         generation: Generation(2),
@@ -325,6 +325,7 @@ fn delayed(reason: &str, not_for_room: bool) -> Event {
         again_at: Timestamp(1_500_000_000_123_456),
         failed: None,
         not_for_room,
+        not_made,
     }
 }
 
@@ -334,8 +335,9 @@ fn worker_events() -> Vec<Event> {
     let group = "g".parse().expect("a legal name");
     vec![
         Event::WorkerWanted { worker, generation, cluster, group, host_name: "n0".into(), at },
-        delayed("no room", false),
-        delayed("no provider offers it", true),
+        delayed("no room", false, false),
+        delayed("no provider offers it", true, false),
+        delayed("the agent did not start", true, true),
         Event::WorkerNoticed {
             worker,
             cause: ReclaimCause::Price,

@@ -380,9 +380,9 @@ body! {
         ecs_instance_id: String,
         /// Why it is not running, or empty.
         hint: String,
-        /// A number: 0.
+        /// A number: 0, or what went wrong: 1 it could not be made, 2 it could not be set up.
         error_code: i32,
-        /// Empty.
+        /// What went wrong, or empty.
         error_message: String,
         /// When it was wanted.
         creation_time: WireTime,
