@@ -133,6 +133,30 @@ pub const APP_JOB: &[Opt] = &[
     flag(' ', "show_json", h::O_SHOW_JSON),
 ];
 
+/// Options of `qsub` with a value that are accepted and ignored.
+const PBS_VALUES: [(&str, char); 16] = [
+    ("pbs_additional", 'W'),
+    ("pbs_path", 'w'),
+    ("pbs_variables", 'v'),
+    ("pbs_users", 'u'),
+    ("pbs_prescript", 'T'),
+    ("pbs_array", 't'),
+    ("pbs_shells", 'S'),
+    ("pbs_rerunable", 'r'),
+    ("pbs_queue", 'q'),
+    ("pbs_proxy", 'P'),
+    ("pbs_priority", 'p'),
+    ("pbs_mail_users", 'M'),
+    ("pbs_mail", 'm'),
+    ("pbs_keep", 'k'),
+    ("pbs_account", 'A'),
+    ("pbs_date", 'a'),
+];
+
+/// The same without a value.
+const PBS_FLAGS: [(&str, char); 4] =
+    [("pbs_z", 'z'), ("pbs_x11", 'X'), ("pbs_x", 'x'), ("pbs_interactive", 'I')];
+
 /// The whole grammar.
 pub fn tree(language: Language) -> Command {
     let words = Words(language);
@@ -150,6 +174,8 @@ pub fn tree(language: Language) -> Command {
         .subcommands(words.app_commands())
         .subcommands(words.resource_commands())
         .subcommand(words.oss())
+        .subcommands(words.projects())
+        .subcommands(words.batch_system())
         .subcommand(words.command(
             "completion",
             &[],
@@ -328,9 +354,10 @@ impl Words {
     }
 
     fn cluster_commands(self) -> Vec<Command> {
-        let place = [("cluster", h::A_CLUSTER), ("group", h::A_GROUP)];
+        let place = [("cluster", h::A_CLUSTER), ("group", h::A_GROUP), ("machine", h::A_MACHINE)];
         let show = [
             flag('l', "log", h::O_CLUSTER_LOG),
+            flag('b', "bootstrap_log", h::O_BOOTSTRAP_LOG),
             flag('d', "description", h::O_SHOW_JSON_READ),
             flag(' ', "show_json", h::O_SHOW_JSON_READ),
         ];
@@ -465,6 +492,81 @@ impl Words {
         ]
     }
 
+    /// `gen` and `project`.
+    fn projects(self) -> Vec<Command> {
+        let kind = opt('t', "type", "TYPE", h::O_TEMPLATE);
+        let job = opt('j', "job", "JOB", h::O_FROM_JOB);
+        let place = [("name!", h::A_PROJECT), ("location", h::A_LOCATION)];
+        let change = [
+            opt('c', "cluster", "CLUSTER", h::O_CLUSTER),
+            opt(' ', "docker", "IMAGE", h::O_DOCKER),
+        ];
+        let look = [opt('t', "task", "TASK", h::A_TASK), flag('d', "dag_only", h::O_DAG_ONLY)];
+        let project = self
+            .command("project", &["p"], h::C_PROJECT, &[], &[])
+            .subcommand_required(true)
+            .subcommand_help_heading(h::COMMANDS.plain(self.0))
+            .subcommand(self.command(
+                "create",
+                &[],
+                h::C_PROJECT_CREATE,
+                &place,
+                &[opt('t', "type", "TYPE", h::O_TEMPLATE), job],
+            ))
+            .subcommand(self.command("build", &[], h::C_PROJECT_BUILD, &[], &[]))
+            .subcommand(self.command(
+                "update",
+                &[],
+                h::C_PROJECT_UPDATE,
+                &[("task", h::A_TASK)],
+                &change,
+            ))
+            .subcommand(self.command("status", &["st"], h::C_PROJECT_STATUS, &[], &look))
+            .subcommand(self.command("submit", &[], h::C_PROJECT_SUBMIT, &[], &[]));
+        let gen_ = self.command("gen", &[], h::C_GEN, &[("location", h::A_LOCATION)], &[]);
+        vec![gen_.arg(self.option(&kind).required(true)), project]
+    }
+
+    /// Commands in the manner of PBS.
+    fn batch_system(self) -> Vec<Command> {
+        let submit = [
+            opt('d', "work_path", "PATH", h::O_WORK_PATH),
+            opt('e', "stderr_path", "PATH", h::O_STDERR_PATH),
+            opt('j', "join", "oe|eo|n", h::O_JOIN),
+            opt('l', "resource_list", "RESOURCES", h::O_RESOURCE_LIST),
+            opt('N', "job_name", "NAME", h::A_JOB_NAME),
+            opt('o', "stdout_path", "PATH", h::O_STDOUT_PATH),
+            flag('V', "env", h::O_ALL_VARIABLES),
+            flag(' ', "show_json", h::O_SHOW_JSON),
+            flag(' ', "show_opt", h::O_SHOW_OPT),
+        ];
+        let look = [
+            opt('f', "for_job_id", "JOB", h::O_FOR_JOB),
+            opt('j', "job_id", "JOB", h::O_FOR_JOB),
+            flag('a', "all", h::O_ALL),
+            flag('i', "waiting", h::O_WAITING),
+            flag('r', "running", h::O_RUNNING),
+            opt('u', "user_list", "USERS", h::O_USERS),
+        ];
+        let ignored = |name: &'static str, letter| {
+            Arg::new(name).short(letter).hide(true).action(ArgAction::Append)
+        };
+        let ignored_flag = |name: &'static str, letter| {
+            Arg::new(name).short(letter).hide(true).action(ArgAction::SetTrue)
+        };
+        // What other batch systems read and has no meaning here.
+        let qsub = self
+            .command("qsub", &[], h::C_QSUB, &[("script!", h::A_SCRIPT)], &submit)
+            .args(PBS_VALUES.map(|(name, letter)| ignored(name, letter)))
+            .args(PBS_FLAGS.map(|(name, letter)| ignored_flag(name, letter)));
+        vec![
+            qsub,
+            self.command("qstat", &[], h::C_QSTAT, &[], &look),
+            self.command("qdel", &[], h::C_QDEL, &[("job!", h::A_JOB_NUMBER)], &[]),
+            self.command("qhost", &[], h::C_QHOST, &[], &[]),
+        ]
+    }
+
     fn oss(self) -> Command {
         let path = [("path", h::A_OSS_PATH)];
         let listing = [opt('t', "top", "N", h::O_TOP), opt('n', "name", "TEXT", h::O_NAME)];
@@ -587,6 +689,14 @@ mod tests {
             ("dci c g i-1,i-2 -y", "delete_cluster_instance"),
             ("o ls", "oss"),
             ("cj {}", "create_job"),
+            ("gen dir -t python", "gen"),
+            ("p create n -t shell", "project"),
+            ("project st -d", "project"),
+            ("qsub -l nodes=2 -q fast -V run.pbs", "qsub"),
+            ("qstat -u a,b -i", "qstat"),
+            ("qdel 31.console", "qdel"),
+            ("qhost", "qhost"),
+            ("c cls-1 group i-1 -b", "cluster"),
         ] {
             let line = ["bcs"].into_iter().chain(words.split(' '));
             let matches = tree(Language::English).try_get_matches_from(line).unwrap();

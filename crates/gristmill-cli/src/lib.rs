@@ -22,6 +22,8 @@ pub mod moment;
 pub mod oss_path;
 pub mod output;
 pub mod progress;
+pub mod project;
+pub mod qsub;
 mod session;
 pub mod settings;
 pub mod signer;

@@ -54,13 +54,30 @@ impl Client {
                 .query("stream", stream.name())
                 .query("offset", &offset.to_string())
                 .query("wait", &wait_seconds.to_string());
-        let response = self.open(&call).await?;
+        self.chunk(&call, offset).await
+    }
+
+    /// What a machine's bootstrap command has said, from `offset` on, a Gristmill extension:
+    /// `GET /clusters/{cluster}/groups/{group}/instances/{machine}/bootstrap-log?offset=…`.
+    pub async fn read_bootstrap_log(
+        &self,
+        cluster: &str,
+        group: &str,
+        machine: &str,
+        offset: u64,
+    ) -> Result<LogChunk, ClientError> {
+        let place = ["clusters", cluster, "groups", group, "instances", machine, "bootstrap-log"];
+        self.chunk(&Call::get(&place).query("offset", &offset.to_string()), offset).await
+    }
+
+    async fn chunk(&self, call: &Call, offset: u64) -> Result<LogChunk, ClientError> {
+        let response = self.open(call).await?;
         let header = |name: &str| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
         let next = header("x-gristmill-next-offset").and_then(|text| text.parse().ok());
         let is_end = header("x-gristmill-eof").as_deref() == Some("true");
-        let bytes = response.bytes().await.map_err(|source| self.unreachable(&call, source))?;
+        let bytes = response.bytes().await.map_err(|source| self.unreachable(call, source))?;
         let next_offset = next.unwrap_or(offset + bytes.len() as u64);
         Ok(LogChunk { bytes, next_offset, is_end })
     }

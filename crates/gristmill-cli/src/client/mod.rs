@@ -275,6 +275,16 @@ impl Client {
         self.all(Call::get(&["clusters", cluster, "groups", group, "instances"])).await
     }
 
+    /// `GET /clusters/{cluster}/groups/{group}/instances/{machine}`.
+    pub async fn get_machine(
+        &self,
+        cluster: &str,
+        group: &str,
+        machine: &str,
+    ) -> Result<Machine, ClientError> {
+        self.read(Call::get(&["clusters", cluster, "groups", group, "instances", machine])).await
+    }
+
     /// `POST /clusters`: makes a cluster, and returns its id.
     pub async fn create_cluster(&self, description: &Value) -> Result<String, ClientError> {
         let token = (self.fresh_id)().replace('-', "");

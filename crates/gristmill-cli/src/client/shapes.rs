@@ -244,6 +244,15 @@ pub struct Machine {
     /// `Pending`, `Starting`, `Running`, `Deleting` or `Deleted`.
     #[serde(deserialize_with = "tolerant")]
     pub state: String,
+    /// Why it is not running.
+    #[serde(deserialize_with = "tolerant")]
+    pub hint: String,
+    /// 0, or what went wrong.
+    #[serde(deserialize_with = "tolerant")]
+    pub error_code: i64,
+    /// The same for a person.
+    #[serde(deserialize_with = "tolerant")]
+    pub error_message: String,
     /// When it was made.
     #[serde(deserialize_with = "time")]
     pub creation_time: Option<Timestamp>,

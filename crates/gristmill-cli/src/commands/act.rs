@@ -63,7 +63,7 @@ fn priority(text: &str) -> anyhow::Result<u32> {
 }
 
 /// Stops first; a job that has already ended is fine.
-async fn delete(client: &Client, job: &str) -> Result<(), ClientError> {
+pub(super) async fn delete(client: &Client, job: &str) -> Result<(), ClientError> {
     match client.stop_job(job).await {
         Err(error) if error.code() != Some("StateConflict") => return Err(error),
         Ok(()) | Err(_) => {}

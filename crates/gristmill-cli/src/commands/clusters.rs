@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 /// The name of the one group that `cc` makes.
 const GROUP: &str = "group";
 
-/// `bcs c [cluster] [group]`.
+/// `bcs c [cluster] [group] [machine]`.
 pub(super) async fn show(words: &ArgMatches, session: &mut Session) -> Outcome {
     let client = session.client()?;
     let Some(written) = text(words, "cluster") else { return list(session).await };
@@ -31,7 +31,14 @@ pub(super) async fn show(words: &ArgMatches, session: &mut Session) -> Outcome {
     }
     if let Some(group) = text(words, "group") {
         let group = session.caches.resolve(Kind::Groups, group);
-        return machines(&id, &group, session).await;
+        let Some(machine) = text(words, "machine") else {
+            return machines(&id, &group, session).await;
+        };
+        let machine = session.caches.resolve(Kind::Machines, machine);
+        return match words.get_flag("bootstrap_log") {
+            true => bootstrap_log([&id, &group, &machine], session).await,
+            false => machine_of([&id, &group, &machine], session).await,
+        };
     }
     let cluster = client.get_cluster(&id).await?;
     session.say(m::EXEC, &[("words", &format!("c {id}"))]);
@@ -90,6 +97,38 @@ async fn list(session: &mut Session) -> Outcome {
         .caches
         .remember(Kind::Clusters, clusters.into_iter().map(|cluster| cluster.id).collect())?;
     Ok(End::Success)
+}
+
+async fn machine_of([cluster, group, machine]: [&str; 3], session: &mut Session) -> Outcome {
+    let machine = session.client()?.get_machine(cluster, group, machine).await?;
+    let created = moment::local(machine.creation_time, &session.env.zone);
+    let code = machine.error_code.to_string();
+    for (name, value) in [
+        ("Id", &machine.id),
+        ("HostName", &machine.host_name),
+        ("IpAddress", &machine.ip_address),
+        ("State", &machine.state),
+        ("CreationTime", &created),
+        ("Hint", &machine.hint),
+        ("ErrorCode", &code),
+        ("ErrorMessage", &machine.error_message),
+    ] {
+        session.out.data(&format!("{name}: {value}"))?;
+    }
+    Ok(End::Success)
+}
+
+/// Everything that is there now.
+async fn bootstrap_log([cluster, group, machine]: [&str; 3], session: &mut Session) -> Outcome {
+    let (client, mut offset) = (session.client()?, 0);
+    loop {
+        let chunk = client.read_bootstrap_log(cluster, group, machine, offset).await?;
+        session.out.raw(&chunk.bytes)?;
+        if chunk.is_end || chunk.bytes.is_empty() {
+            return Ok(End::Success);
+        }
+        offset = chunk.next_offset;
+    }
 }
 
 async fn machines(cluster: &str, group: &str, session: &mut Session) -> Outcome {

@@ -16,6 +16,8 @@ mod log;
 mod login;
 mod machines;
 mod oss;
+mod project;
+mod qsub;
 mod resources;
 mod ssh;
 mod submit;
@@ -121,6 +123,12 @@ async fn dispatch(matches: &ArgMatches, session: &mut Session) -> Outcome {
         "disk_type" => resources::disk_types(session).await,
         "event" => resources::events(session),
         "oss" => oss::oss(words, session).await,
+        "gen" => project::generate(words, session),
+        "project" => project::project(words, session).await,
+        "qsub" => qsub::submit(words, session).await,
+        "qstat" => qsub::status(words, session).await,
+        "qdel" => qsub::delete(words, session).await,
+        "qhost" => qsub::hosts(session).await,
         "completion" => resources::completion(words, session),
         other => unreachable!("`{other}` is in the grammar but has no command"),
     }

@@ -56,13 +56,20 @@ impl PackError {
     }
 }
 
+/// A name inside an archive and the file it comes from.
+pub type Entry = (String, PathBuf);
+
 /// Packs what `text` names, relative to `directory`. `seen` hears of every file added.
-pub fn pack(text: &str, directory: &Path, mut seen: impl FnMut(&str)) -> Result<Packed, PackError> {
-    let entries = entries(text, directory)?;
+pub fn pack(text: &str, directory: &Path, seen: impl FnMut(&str)) -> Result<Packed, PackError> {
+    archive(&entries(text, directory)?, seen)
+}
+
+/// Packs these files.
+pub fn archive(entries: &[Entry], mut seen: impl FnMut(&str)) -> Result<Packed, PackError> {
     let file = tempfile::Builder::new().suffix(".tar.gz").tempfile().map_err(PackError::Write)?;
     let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
     let mut bytes = 0;
-    for (name, path) in &entries {
+    for (name, path) in entries {
         bytes += append(&mut archive, name, path)?;
         seen(name);
     }
@@ -71,7 +78,7 @@ pub fn pack(text: &str, directory: &Path, mut seen: impl FnMut(&str)) -> Result<
 }
 
 /// Names inside the archive with the files they come from, in order.
-fn entries(text: &str, directory: &Path) -> Result<Vec<(String, PathBuf)>, PackError> {
+fn entries(text: &str, directory: &Path) -> Result<Vec<Entry>, PackError> {
     let written: Vec<&str> =
         text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
     let mut found = Vec::new();
@@ -99,7 +106,8 @@ fn base_name(path: &Path, word: &str) -> Result<String, Complaint> {
     Ok(name.to_string_lossy().into_owned())
 }
 
-fn walk(folder: &Path, below: &str, found: &mut Vec<(String, PathBuf)>) -> Result<(), PackError> {
+/// Everything in a folder, with `below` before each name.
+pub(crate) fn walk(folder: &Path, below: &str, found: &mut Vec<Entry>) -> Result<(), PackError> {
     let failed = |source| PackError::Read { path: folder.to_owned(), source };
     let mut names: Vec<_> =
         fs::read_dir(folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;

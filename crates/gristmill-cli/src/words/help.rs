@@ -69,6 +69,37 @@ table! {
     C_OSS_LOGIN { "Remember another key for the object store" "为对象存储保存单独的密钥" }
     C_OSS_LOGOUT { "Forget the key and path of the object store" "清除对象存储的密钥和路径" }
 
+    C_GEN { "Make the files of a new project in a directory" "在目录中生成新项目的文件" }
+    C_PROJECT { "Make, build and submit projects: run in the project's directory" "创建、打包、提交项目；在项目目录中运行" }
+    C_PROJECT_CREATE { "Make a project from a template or from a job" "用模板或已有作业创建项目" }
+    C_PROJECT_BUILD { "Run the build script and pack worker.tar.gz" "执行构建脚本并打包 worker.tar.gz" }
+    C_PROJECT_UPDATE { "Change where one task, or all, run" "修改一个或全部任务的运行位置" }
+    C_PROJECT_STATUS { "Show the job and what is wrong with it" "查看作业描述及其问题" }
+    C_PROJECT_SUBMIT { "Upload worker.tar.gz and submit the job" "上传 worker.tar.gz 并提交作业" }
+    C_QSUB { "Submit a script with #PBS lines" "提交带 #PBS 行的脚本" }
+    C_QSTAT { "List jobs of qsub, or show one" "查看 qsub 作业列表或某个作业" }
+    C_QDEL { "Stop and delete a job of qsub" "停止并删除 qsub 作业" }
+    C_QHOST { "List the machines of one's clusters" "查看自己集群中的机器" }
+    A_PROJECT { "Name of the project, and of its directory" "项目名，也是目录名" }
+    A_LOCATION { "Directory (default: this one)" "目录（默认当前目录）" }
+    A_SCRIPT { "The script" "脚本文件" }
+    A_JOB_NUMBER { "Job id, or the number that qsub printed" "作业 ID，或 qsub 输出的编号" }
+    O_TEMPLATE { "empty, python, shell or java" "empty、python、shell 或 java" }
+    O_FROM_JOB { "Id of a job to make the project from" "以此作业为蓝本创建项目" }
+    O_DAG_ONLY { "Only the order of the tasks" "只看任务依赖图" }
+    O_WORK_PATH { "Where the script runs (default: this directory's path)" "脚本的工作目录（默认当前目录的路径）" }
+    O_STDERR_PATH { "File for standard error (default: <name>.stderr)" "标准错误输出文件（默认 <作业名>.stderr）" }
+    O_STDOUT_PATH { "File for standard output (default: <name>.stdout)" "标准输出文件（默认 <作业名>.stdout）" }
+    O_JOIN { "oe or eo: both outputs in one file; n: two files" "oe 或 eo：两种输出写入同一文件；n：分开" }
+    O_RESOURCE_LIST { "walltime=h:m:s,nodes=N,ncpus=N,mem=Ngb, or select=N:ncpus=N:mem=Ngb+..." "walltime=时:分:秒,nodes=N,ncpus=N,mem=Ngb，或 select=N:ncpus=N:mem=Ngb+..." }
+    O_ALL_VARIABLES { "Give the script all variables of this environment" "把当前环境变量全部传给脚本" }
+    O_SHOW_OPT { "Print the options in force, send nothing" "只打印生效的选项，不发送" }
+    O_FOR_JOB { "Show this job" "查看此作业" }
+    O_WAITING { "Waiting jobs" "等待中的作业" }
+    O_RUNNING { "Running jobs" "运行中的作业" }
+    O_USERS { "Only jobs of these users, separated by commas" "只看这些用户的作业，多个用逗号隔开" }
+    O_BOOTSTRAP_LOG { "Show what the start command said on the machine" "显示启动命令在机器上的输出" }
+
     A_REGION { "Region, e.g. cn-local" "地域，例如 cn-local" }
     A_ACCESS_KEY_ID { "AccessKey id; asked for when missing" "AccessKey ID；缺省时会提示输入" }
     A_ACCESS_KEY_SECRET { "AccessKey secret; asked for when missing" "AccessKey Secret；缺省时会提示输入" }

@@ -95,6 +95,21 @@ table! {
     WAITS_STARTING_CLUSTER { "the machines of {cluster} are still starting" "集群 {cluster} 的机器正在启动" }
     WAITS_BUSY_CLUSTER { "the machines of {cluster} are busy" "集群 {cluster} 的机器都在忙" }
 
+    NO_SUBCOMMAND { "{command} needs a command; see `bcs {command} --help`" "{command} 需要子命令，请查看 `bcs {command} --help`" }
+    UNKNOWN_TEMPLATE { "there is no template `{type}`; there are {known}" "没有模板 `{type}`；可选 {known}" }
+    ALREADY_THERE { "`{path}` is there already, nothing was written" "`{path}` 已存在，没有写入" }
+    PROJECT_MADE { "project made in {path}; go there and see `bcs project status`" "项目已创建于 {path}；进入该目录执行 `bcs project status`" }
+    NO_PROJECT { "this is not the directory of a project: there is no {file}" "当前目录不是项目目录：没有 {file}" }
+    BROKEN_FILE { "{file} cannot be read: {why}" "无法解析 {file}：{why}" }
+    PROJECT_FAULT { "job.json: {place} is missing or not legal" "job.json：{place} 缺失或不合法" }
+    NO_TASK { "there is no task `{task}`" "没有任务 `{task}`" }
+    NOTHING_TO_BUILD { "project.json has neither build_script nor tar_src" "project.json 中既没有 build_script 也没有 tar_src" }
+    NOT_BUILT { "there is no {file}: run `bcs project build` first" "没有 {file}：请先执行 `bcs project build`" }
+    RUNNING { "running {what}" "正在执行 {what}" }
+    SCRIPT_FAILED { "`{what}` ended with {status}" "`{what}` 执行失败：{status}" }
+    INVALID_RESOURCES { "`{text}` is not a list of resources; it should look like walltime=1:00:00,ncpus=4,mem=8gb" "`{text}` 不是有效的资源列表；应形如 walltime=1:00:00,ncpus=4,mem=8gb" }
+    NO_FITTING_TYPE { "no machine type has the cores and memory that are asked for; see `bcs it`" "没有满足所需处理器和内存的实例类型，请查看 `bcs it`" }
+
     ON_DEMAND_TYPES { "On demand:" "按需实例类型：" }
     SPOT_TYPES { "Spot:" "竞价实例类型：" }
     APP_CREATED { "App created: {app}" "App 已创建：{app}" }

@@ -1,0 +1,241 @@
+//! A project: a directory with `job.json`, `project.json` and the program's files below `src`
+//! (`reference/bcs-cli.md` 15).
+//!
+//! ```text
+//! template or an existing job -> directory -> build: worker.tar.gz -> submit: upload, fill, POST /jobs
+//! ```
+//! Everything here works on values in memory; `commands::project` reads and writes the files.
+//!
+//! Start at [`faults`] for what makes a `job.json` legal, at [`template`] for what a new one holds.
+
+pub mod globs;
+pub mod template;
+
+use crate::{
+    submit::mapping::{self, Cluster},
+    words::{Complaint, messages as m},
+};
+use serde_json::{Map, Value, json};
+
+/// The description of the job.
+pub const JOB_FILE: &str = "job.json";
+/// What the directory is and how its archive is made.
+pub const PROJECT_FILE: &str = "project.json";
+/// The archive.
+pub const ARCHIVE: &str = "worker.tar.gz";
+
+const PRIORITY_MAX: u64 = 1000;
+const NAME_CHARS_MAX: usize = 63;
+
+/// What is wrong with a description, a complaint each; it is not sent while there are any.
+pub fn faults(job: &Value) -> Vec<Complaint> {
+    let mut found = Vec::new();
+    let mut check = |right: bool, place: &str| {
+        if !right {
+            found.push(m::PROJECT_FAULT.complain([("place", &place)]));
+        }
+    };
+    check(is_name(&job["Name"]), "Name");
+    check(job["Priority"].as_u64().is_some_and(|it| it <= PRIORITY_MAX), "Priority");
+    let tasks = job["DAG"]["Tasks"].as_object();
+    check(tasks.is_some_and(|tasks| !tasks.is_empty()), "DAG.Tasks");
+    for (name, task) in tasks.into_iter().flatten() {
+        let place = |member: &str| format!("DAG.Tasks.{name}.{member}");
+        let parameters = &task["Parameters"];
+        let command = &parameters["Command"];
+        check(task["InstanceCount"].as_u64().is_some_and(|it| it > 0), &place("InstanceCount"));
+        check(
+            command["CommandLine"].as_str().is_some_and(|line| !line.trim().is_empty()),
+            &place("Parameters.Command.CommandLine"),
+        );
+        check(is_path(&command["PackagePath"], false), &place("Parameters.Command.PackagePath"));
+        for member in ["StdoutRedirectPath", "StderrRedirectPath"] {
+            check(is_path(&parameters[member], true), &place(&format!("Parameters.{member}")));
+        }
+    }
+    found
+}
+
+fn is_name(value: &Value) -> bool {
+    let is_right = |name: &str| {
+        (1..=NAME_CHARS_MAX).contains(&name.len())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+    };
+    value.as_str().is_some_and(is_right)
+}
+
+/// Nothing, or a path of the object store: of a folder or of one object.
+fn is_path(value: &Value, is_folder: bool) -> bool {
+    match value.as_str() {
+        None => value.is_null(),
+        Some(text) => {
+            text.is_empty() || (text.starts_with("oss://") && text.ends_with('/') == is_folder)
+        }
+    }
+}
+
+/// Gives tasks without a package this archive's place, and those without places for their output the
+/// folder of logs beside it. Where the archive has to go.
+pub fn fill(job: &mut Value, run_folder: &str) -> Vec<String> {
+    let (archive, logs) = (format!("{run_folder}{ARCHIVE}"), format!("{run_folder}logs/"));
+    let mut places = Vec::new();
+    for task in tasks_of(job) {
+        let parameters = &mut task["Parameters"];
+        for (member, default) in [("StdoutRedirectPath", &logs), ("StderrRedirectPath", &logs)] {
+            set_if_empty(&mut parameters[member], default);
+        }
+        set_if_empty(&mut parameters["Command"]["PackagePath"], &archive);
+        let place = parameters["Command"]["PackagePath"].as_str().unwrap_or_default().to_owned();
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+fn set_if_empty(value: &mut Value, text: &str) {
+    if value.as_str().is_none_or(str::is_empty) {
+        *value = text.into();
+    }
+}
+
+fn tasks_of(job: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let tasks = job.get_mut("DAG").and_then(|dag| dag.get_mut("Tasks"));
+    tasks.and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut)
+}
+
+/// Where a project's tasks run, as words say it.
+#[derive(Debug, Default)]
+pub struct Change<'a> {
+    /// `-c`.
+    pub cluster: Option<&'a str>,
+    /// `--docker`.
+    pub docker: Option<&'a str>,
+}
+
+/// Changes one task, or all.
+pub fn change(job: &mut Value, task: Option<&str>, change: &Change<'_>) -> Result<(), Complaint> {
+    let cluster = change.cluster.map(mapping::cluster).transpose()?;
+    let docker = change.docker.map(mapping::docker).transpose()?;
+    let tasks = job["DAG"]["Tasks"].as_object_mut();
+    let mut found = false;
+    for (name, body) in tasks.into_iter().flatten() {
+        if task.is_some_and(|task| task != name) {
+            continue;
+        }
+        found = true;
+        if let Some(cluster) = &cluster {
+            place(body, cluster);
+        }
+        for (key, value) in docker.iter().flatten() {
+            body["Parameters"]["Command"]["EnvVars"][key] = value.as_str().into();
+        }
+    }
+    match task {
+        Some(task) if !found => Err(m::NO_TASK.complain([("task", &task)])),
+        _ => Ok(()),
+    }
+}
+
+fn place(task: &mut Value, cluster: &Cluster) {
+    match cluster {
+        Cluster::Fixed(id) => {
+            task["ClusterId"] = id.as_str().into();
+            task.as_object_mut().map(|task| task.remove("AutoCluster"));
+        }
+        Cluster::Auto { image, instance_type } => {
+            task["ClusterId"] = "".into();
+            for (member, value) in [("ImageId", image), ("InstanceType", instance_type)] {
+                if let Some(value) = value {
+                    task["AutoCluster"][member] = value.as_str().into();
+                }
+            }
+        }
+    }
+}
+
+/// What a project made from an existing job is.
+pub fn project_of(job: &Value) -> Value {
+    let tasks = job["DAG"]["Tasks"].as_object();
+    let mut lines = tasks
+        .into_iter()
+        .flat_map(|tasks| tasks.values())
+        .filter_map(|task| task["Parameters"]["Command"]["CommandLine"].as_str());
+    let kind = lines.next().map_or("shell", |line| match line.split_whitespace().next() {
+        Some(program) if program.ends_with("java") => "java",
+        Some(program) if program.contains("python") => "python",
+        _ => "shell",
+    });
+    project(kind)
+}
+
+/// A `project.json` of this type that packs everything below `src`.
+pub fn project(kind: &str) -> Value {
+    json!({"type": kind, "tar_src": {"base": "src", "files": ["*"]}})
+}
+
+/// The first package that a task of a job names.
+pub fn package_of(job: &Value) -> Option<&str> {
+    let tasks = job["DAG"]["Tasks"].as_object()?;
+    let paths = tasks.values().map(|task| &task["Parameters"]["Command"]["PackagePath"]);
+    paths.filter_map(Value::as_str).find(|path| !path.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Value {
+        let task = || {
+            json!({"InstanceCount": 1, "ClusterId": "", "AutoCluster": {"ImageId": "img-ubuntu"},
+                "Parameters": {"Command": {"CommandLine": "sh main.sh", "PackagePath": ""}}})
+        };
+        json!({"Name": "n", "Priority": 0, "DAG": {"Tasks": {"a": task(), "b": task()}}})
+    }
+
+    #[test]
+    fn what_is_empty_is_filled_with_one_place_for_all() {
+        let mut job = job();
+        let set = "oss://b/own/worker.tar.gz";
+        job["DAG"]["Tasks"]["b"]["Parameters"]["Command"]["PackagePath"] = set.into();
+        let places = fill(&mut job, "oss://b/run/");
+        assert_eq!(places, ["oss://b/run/worker.tar.gz", set]);
+        let parameters = &job["DAG"]["Tasks"]["a"]["Parameters"];
+        assert_eq!(parameters["StderrRedirectPath"], "oss://b/run/logs/");
+        assert!(faults(&job).is_empty());
+        assert_eq!(fill(&mut job, "oss://b/other/"), places, "what is there stays");
+    }
+
+    #[test]
+    fn faults_name_their_place() {
+        let mut job = job();
+        job["Name"] = "two words".into();
+        job["DAG"]["Tasks"]["a"]["InstanceCount"] = 0.into();
+        job["DAG"]["Tasks"]["b"]["Parameters"]["StdoutRedirectPath"] = "oss://b/x".into();
+        let said: Vec<String> = faults(&job).iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        for (said, place) in said.iter().zip([
+            "Name",
+            "DAG.Tasks.a.InstanceCount",
+            "DAG.Tasks.b.Parameters.StdoutRedirectPath",
+        ]) {
+            assert!(said.contains(place), "{said}");
+        }
+    }
+
+    #[test]
+    fn one_task_or_all_move_to_a_cluster() {
+        let mut job = job();
+        let to = |cluster| Change { cluster: Some(cluster), docker: None };
+        change(&mut job, Some("a"), &to("cls-1")).expect("there");
+        assert_eq!(job["DAG"]["Tasks"]["a"]["ClusterId"], "cls-1");
+        assert!(job["DAG"]["Tasks"]["a"].get("AutoCluster").is_none());
+        assert_eq!(job["DAG"]["Tasks"]["b"]["ClusterId"], "");
+        change(&mut job, None, &to("img=img-x:type=t")).expect("there");
+        for task in ["a", "b"] {
+            assert_eq!(job["DAG"]["Tasks"][task]["ClusterId"], "");
+            assert_eq!(job["DAG"]["Tasks"][task]["AutoCluster"]["InstanceType"], "t");
+        }
+        assert!(change(&mut job, Some("c"), &to("cls-1")).is_err());
+    }
+}
