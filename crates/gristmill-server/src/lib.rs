@@ -11,6 +11,7 @@ mod audit;
 mod body;
 mod briefing;
 pub mod catalogue;
+mod checkpoints;
 mod config;
 mod door;
 mod doorkeeper;

@@ -10,17 +10,23 @@
 //! - A full disk drops the draft: the inputs are refused, the old world stays, reads go on. Any
 //!   other failed commit ends the process; a restart is the last checkpoint and the journal.
 //! - The mill decides nothing itself; all rules are in the core.
+//! - What takes long is done beside it: `checkpoints` brings the world into the form of the disk.
 //!
 //! Start at [`Turner::turn`].
 
 use crate::{
-    config::HistoryConfig, history, measures::MEASURES, published::Published, recovery::Recovery,
+    checkpoints::{Checkpoints, Snapshot},
+    config::HistoryConfig,
+    history,
+    measures::MEASURES,
+    published::Published,
+    recovery::Recovery,
 };
 use gristmill_core::{Decision, EntityKey, IdMint, World, plan};
 use gristmill_faults::{self as faults, Point};
 use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp, notice::Subject};
 use gristmill_store::{
-    Batch, Checkpoint, EffectId, HistoryRow, NoticeProgress, Retry, Store, StoreError,
+    Batch, EffectId, HistoryRow, NoticeProgress, Prepared, Retry, Store, StoreError,
 };
 use std::{
     collections::BTreeSet,
@@ -41,12 +47,15 @@ const PLACEMENTS_MAX: usize = 4_096;
 const JOURNAL_EVENTS_MAX: usize = 20_000;
 /// How many entities may have changed before: writing them holds the mill up.
 const DIRTY_MAX: usize = 2_000;
-/// How many attempts may have ended before: they are in memory until then.
-const ATTEMPTS_MAX: usize = 65_536;
+/// How many attempts may have ended before: they are in memory until the checkpoint is written, and
+/// again while it is prepared.
+const ATTEMPTS_MAX: usize = 16_384;
 /// How many jobs of the history go at a time when there are too many or they are too old.
 const EXPIRED_MAX: usize = 256;
 /// How many rows of deleted jobs one turn removes.
 const PURGE_ROWS_MAX: usize = 2_000;
+/// A turn that takes longer is worth a line of the log.
+const SLOW: Duration = Duration::from_millis(50);
 
 /// Reads the time. The front door makes it, the mill reads it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -72,6 +81,7 @@ enum Request {
     Input { input: Input, reply: Option<ReplyTo> },
     EffectsDone(Vec<EffectId>),
     NoticesDelivered(Vec<NoticeProgress>, oneshot::Sender<Result<(), MillError>>),
+    Checkpoint(Result<Prepared, StoreError>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -97,6 +107,14 @@ impl Mill {
         let Recovery { store, world, dirty, .. } = recovered;
         let (inbox, requests) = mpsc::channel(INBOX_MAX);
         let published = Published::new(world.clone());
+        let checkpoints = {
+            // Not a sender of its own: when all handles are gone the mill ends.
+            let inbox = inbox.downgrade();
+            Checkpoints::start(move |prepared| {
+                let inbox = inbox.upgrade();
+                inbox.is_some_and(|it| it.blocking_send(Request::Checkpoint(prepared)).is_ok())
+            })
+        };
         let turner = Turner {
             store,
             world,
@@ -107,6 +125,7 @@ impl Mill {
             published: published.clone(),
             dirty,
             events_since_checkpoint: 0,
+            checkpoints,
             history,
             purge: true,
         };
@@ -191,6 +210,7 @@ struct Turner {
     published: Published,
     dirty: BTreeSet<EntityKey>,
     events_since_checkpoint: usize,
+    checkpoints: Checkpoints,
     history: HistoryConfig,
     /// Whether attempts of deleted jobs may be left.
     purge: bool,
@@ -215,9 +235,15 @@ impl Turner {
                 batch.push(request);
             }
             MEASURES.note_inbox(batch.len() + requests.len());
+            let clock = Instant::now();
+            let requests_now = batch.len();
             let stop = self.sort_out(batch, &mut more_to_place);
+            let took = clock.elapsed();
+            if took > SLOW {
+                warn!(ms = took.as_millis() as u64, requests = requests_now, "a slow turn");
+            }
             if let Some(stopped) = stop {
-                self.checkpoint();
+                self.checkpoint_now();
                 let _ = stopped.send(());
                 break;
             }
@@ -241,6 +267,7 @@ impl Turner {
                     delivered.extend(progress);
                     noted.push(reply);
                 }
+                Request::Checkpoint(prepared) => self.write_checkpoint(prepared),
                 Request::Stop(stopped) => stop = Some(stopped),
             }
         }
@@ -381,8 +408,9 @@ impl Turner {
             || self.dirty.len() >= DIRTY_MAX
             || self.store.attempts_since_checkpoint() >= ATTEMPTS_MAX
             || faults::at(Point::CheckpointDue).is_early();
-        if due {
-            self.checkpoint();
+        if due && !self.checkpoints.under_way() {
+            let snapshot = self.snapshot();
+            self.checkpoints.begin(snapshot);
         }
         if !self.purge {
             return;
@@ -393,34 +421,36 @@ impl Turner {
         }
     }
 
-    /// Writes what changed since the last checkpoint and trims the journal. A failure costs
-    /// nothing but a longer journal.
-    fn checkpoint(&mut self) {
-        let begun = Instant::now();
-        let through = self.store.last_seq();
-        let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
-        for key in &self.dirty {
-            match self.world.entity(key) {
-                Some(entity) => upserts.push((
-                    key.to_string(),
-                    serde_json::to_vec(&entity).expect("an entity is made of plain data"),
-                )),
-                None => deletes.push(key.to_string()),
-            }
-        }
-        match self.store.checkpoint(&Checkpoint { upserts, deletes, through }) {
+    /// What changed since the last checkpoint.
+    fn snapshot(&mut self) -> Snapshot {
+        self.events_since_checkpoint = 0;
+        let (dirty, begun) = (std::mem::take(&mut self.dirty), self.store.begin_checkpoint());
+        Snapshot { world: self.world.clone(), dirty, begun }
+    }
+
+    /// Writes the checkpoint that was under way and trims the journal. A failure costs nothing but a
+    /// longer journal.
+    fn write_checkpoint(&mut self, prepared: Result<Prepared, StoreError>) {
+        let (covered, begun) = (self.checkpoints.end(), Instant::now());
+        match prepared.and_then(|prepared| self.store.write_checkpoint(&prepared)) {
             Ok(()) => {
                 let took = begun.elapsed();
                 MEASURES.checkpoint.note(took);
-                debug!(entities = self.dirty.len(), ?took, "checkpoint");
-                self.dirty.clear();
-                self.events_since_checkpoint = 0;
+                debug!(entities = covered.len(), ?took, "checkpoint");
             }
             Err(error) => {
                 warn!(%error, "no checkpoint now: the journal grows");
-                self.events_since_checkpoint = 0;
+                self.dirty.extend(covered);
             }
         }
+    }
+
+    /// The last one, before the mill ends: also of what one under way would have covered.
+    fn checkpoint_now(&mut self) {
+        let covered = self.checkpoints.end();
+        self.dirty.extend(covered);
+        let prepared = self.snapshot().prepare();
+        self.write_checkpoint(prepared);
     }
 }
 

@@ -39,29 +39,44 @@ pub struct HistoryQuery {
 }
 
 pub(crate) fn insert(transaction: &Transaction<'_>, row: &HistoryRow) -> rusqlite::Result<()> {
+    let (job, account) = (job_key(row.job), row.account.0.cast_signed());
     let clusters: String = row.clusters.iter().map(|id| format!(" {id} ")).collect();
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO history (job, account, ended, clusters, record)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO history (job, account, ended, clusters, record) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (job) DO UPDATE SET ended = excluded.ended, record = excluded.record",
         )?
-        .execute(params![
-            job_key(row.job),
-            row.account.0.cast_signed(),
-            row.ended.0,
-            clusters,
-            row.record
-        ])
-        .map(drop)
+        .execute(params![job, account, row.ended.0, clusters, row.record])?;
+    let mut named = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO history_of_cluster (account, cluster, job) VALUES (?1, ?2, ?3)",
+    )?;
+    for cluster in &row.clusters {
+        named.execute(params![account, cluster.to_string(), job])?;
+    }
+    Ok(())
 }
 
 /// Takes a deleted job out.
 pub(crate) fn forget(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<()> {
-    let Event::JobDeleted { job } = event else { return Ok(()) };
-    transaction
-        .prepare_cached("DELETE FROM history WHERE job = ?1")?
-        .execute([job_key(*job)])
-        .map(drop)
+    match event {
+        Event::JobDeleted { job } => remove(transaction, &job_key(*job)),
+        _ => Ok(()),
+    }
+}
+
+fn remove(transaction: &Transaction<'_>, job: &[u8; 16]) -> rusqlite::Result<()> {
+    let named: Option<(i64, String)> = transaction
+        .prepare_cached("DELETE FROM history WHERE job = ?1 RETURNING account, clusters")?
+        .query_row([job], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((account, clusters)) = named else { return Ok(()) };
+    let mut unname = transaction.prepare_cached(
+        "DELETE FROM history_of_cluster WHERE account = ?1 AND cluster = ?2 AND job = ?3",
+    )?;
+    for cluster in clusters.split_whitespace() {
+        unname.execute(params![account, cluster, job])?;
+    }
+    Ok(())
 }
 
 /// The record of a job of an account.
@@ -85,12 +100,20 @@ pub(crate) fn page(
     let start = if query.reverse { u128::MAX } else { 0 };
     // The first page includes the ends of the range, which are no ids.
     let after = query.after.map_or(start, |job| job.0).to_be_bytes();
+    // CROSS JOIN: the list of jobs leads, their records are looked up.
+    let (from, wanted) = match query.cluster {
+        Some(_) => (
+            "history_of_cluster AS list CROSS JOIN history ON history.job = list.job",
+            "list.cluster = ?3",
+        ),
+        None => ("history AS list", "?3 IS NULL"),
+    };
     let sql = format!(
-        "SELECT job, record FROM history
-         WHERE account = ?1 AND job {compare} ?2 AND (?3 IS NULL OR instr(clusters, ?3) > 0)
-         ORDER BY job {order} LIMIT ?4"
+        "SELECT list.job, record FROM {from}
+         WHERE list.account = ?1 AND list.job {compare} ?2 AND {wanted}
+         ORDER BY list.job {order} LIMIT ?4"
     );
-    let cluster = query.cluster.map(|id| format!(" {id} "));
+    let cluster = query.cluster.map(|id| id.to_string());
     let most = i64::try_from(query.jobs_max).unwrap_or(i64::MAX);
     connection
         .prepare_cached(&sql)?
@@ -108,22 +131,31 @@ pub(crate) fn expire(
     jobs_max: u64,
     rows_max: usize,
 ) -> rusqlite::Result<usize> {
-    let count: i64 = transaction.query_row("SELECT count(*) FROM history", [], |row| row.get(0))?;
-    let surplus = count.saturating_sub(i64::try_from(jobs_max).unwrap_or(i64::MAX)).max(0);
-    let old: Vec<([u8; 16], i64)> = transaction
-        .prepare_cached("SELECT job, ended FROM history ORDER BY ended LIMIT ?1")?
-        .query_map([rows_max as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
     let mut gone = 0;
-    for (job, ended) in old {
-        if ended >= before.0 && gone as i64 >= surplus {
+    while gone < rows_max {
+        let Some((job, ended)) = oldest(transaction)? else { break };
+        if ended >= before.0 && size(transaction)? <= jobs_max {
             break;
         }
-        transaction.prepare_cached("DELETE FROM history WHERE job = ?1")?.execute([job])?;
+        remove(transaction, &job)?;
         transaction
             .prepare_cached("INSERT OR IGNORE INTO deleted_job (job) VALUES (?1)")?
             .execute([job])?;
         gone += 1;
     }
     Ok(gone)
+}
+
+fn oldest(transaction: &Transaction<'_>) -> rusqlite::Result<Option<([u8; 16], i64)>> {
+    transaction
+        .prepare_cached("SELECT job, ended FROM history ORDER BY ended LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+fn size(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
+    transaction
+        .prepare_cached("SELECT jobs FROM history_size")?
+        .query_row([], |row| row.get::<_, i64>(0))
+        .map(i64::cast_unsigned)
 }

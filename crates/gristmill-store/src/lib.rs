@@ -19,7 +19,7 @@
 //! - An ended attempt is inserted once and never updated; nothing here is updated as an instance
 //!   moves through its states.
 //! - One server per data directory.
-//! - No clock, no randomness, no threads of its own.
+//! - No clock, no randomness; one thread of its own, which folds the write-ahead log beside the writer.
 //!
 //! Beside the books lies the registry, a database of its own for what scheduling does not need:
 //! accounts, keys, image records ([`registry`]).
@@ -31,9 +31,11 @@ pub mod backup;
 mod batch;
 mod bytes;
 mod error;
+mod folding;
 mod history;
 mod home;
 mod journal;
+mod merging;
 mod notices;
 mod readers;
 mod recovery;
@@ -49,4 +51,6 @@ pub use history::{HistoryQuery, HistoryRow};
 pub use notices::{NoticeId, NoticeProgress, WaitingNotice};
 pub use readers::Readers;
 pub use recovery::Recovered;
-pub use store::{Batch, Checkpoint, Committed, EffectId, Purged, Seq, Store, StoreOptions};
+pub use store::{
+    Batch, Begun, Checkpoint, Committed, EffectId, Prepared, Purged, Seq, Store, StoreOptions,
+};

@@ -10,6 +10,7 @@ use crate::{
     attempt::{self, Attempt, COLUMNS, job_key},
     error::StoreError,
     history::{self, HistoryQuery},
+    merging::{self, Merged},
     notices::{self, WaitingNotice},
     segment,
     tail::Tail,
@@ -148,6 +149,17 @@ impl Readers {
             segment::look(connection, job, task, &instances, &mut keep)?;
             recent.into_iter().for_each(keep);
             Ok(found)
+        })
+    }
+
+    /// What a checkpoint writes for attempts of a task, which are ordered by instance and run.
+    pub(crate) fn merge(
+        &self,
+        (job, task): (JobId, &TaskName),
+        attempts: Vec<Attempt>,
+    ) -> Result<Merged, StoreError> {
+        self.read("attempts to merge", |connection| {
+            merging::merge(connection, (job, task), attempts)
         })
     }
 

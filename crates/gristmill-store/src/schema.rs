@@ -24,6 +24,10 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "notices", sql: include_str!("../migrations/0003_notices.sql") },
     Step { name: "batches", sql: include_str!("../migrations/0004_batches.sql") },
     Step { name: "history", sql: include_str!("../migrations/0005_history.sql") },
+    Step {
+        name: "history_by_cluster",
+        sql: include_str!("../migrations/0006_history_by_cluster.sql"),
+    },
 ];
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS migration (
@@ -136,6 +140,29 @@ mod tests {
                 .expect("counted");
             assert_eq!(rows, 1, "from schema {older}");
         }
+    }
+
+    /// Before step 6 the clusters of a job stood only in a text, each between blanks.
+    #[test]
+    fn a_history_of_before_is_counted_and_listed_by_cluster() {
+        let mut connection = memory();
+        bring_up(&mut connection, &STEPS[..5]).expect("made");
+        let rows = [(1, ""), (2, " cls-a "), (3, " cls-a  cls-b "), (4, " cls-b  cls-b ")];
+        for (job, clusters) in rows {
+            let sql = "INSERT INTO history VALUES (?1, 7, 1, ?2, x'00')";
+            connection.execute(sql, ([job], clusters)).expect("written");
+        }
+        bring_up(&mut connection, STEPS).expect("brought up");
+        let sql = "SELECT cluster, hex(job) FROM history_of_cluster ORDER BY cluster, job";
+        let mut listed = connection.prepare(sql).expect("prepared");
+        let listed = listed.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("queried");
+        let listed: Vec<(String, String)> = listed.map(|row| row.expect("a row")).collect();
+        let wanted = [("cls-a", "02"), ("cls-a", "03"), ("cls-b", "03"), ("cls-b", "04")];
+        assert_eq!(listed, wanted.map(|(cluster, job)| (cluster.to_owned(), job.to_owned())));
+        let jobs: i64 = connection
+            .query_row("SELECT jobs FROM history_size", [], |row| row.get(0))
+            .expect("counted");
+        assert_eq!(jobs, 4);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
 use gristmill_model::{
     InstanceNo, JobId, RunId, RunOutcome, TaskName, Timestamp, WorkerId, event::AfterRun,
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -36,12 +36,32 @@ struct Rest {
     after: AfterRun,
 }
 
-/// Adds attempts of one task, ordered by instance and run.
+/// A row before it is written.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    first: u32,
+    last: u32,
+    attempts: usize,
+    record: Vec<u8>,
+}
+
+/// Rows of the attempts of one task, which are ordered by instance and run.
+pub(crate) fn cut(attempts: &[Attempt]) -> Vec<Segment> {
+    let segment = |some: &[Attempt]| Segment {
+        first: some[0].instance.0,
+        last: some[some.len() - 1].instance.0,
+        attempts: some.len(),
+        record: encode(some),
+    };
+    attempts.chunks(ATTEMPTS_MAX).map(segment).collect()
+}
+
+/// Adds rows of one task.
 pub(crate) fn insert(
     transaction: &Transaction<'_>,
     job: JobId,
     task: &TaskName,
-    attempts: &[Attempt],
+    segments: &[Segment],
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("INSERT INTO task (job, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
@@ -51,9 +71,8 @@ pub(crate) fn insert(
         "INSERT INTO segment (task, first, last, id, attempts, record) VALUES (?1, ?2, ?3,
              (SELECT coalesce(max(id), 0) + 1 FROM segment WHERE task = ?1), ?4, ?5)",
     )?;
-    for some in attempts.chunks(ATTEMPTS_MAX) {
-        let (first, last) = (some[0].instance.0, some[some.len() - 1].instance.0);
-        insert.execute(params![task, first, last, some.len() as i64, encode(some)])?;
+    for Segment { first, last, attempts, record } in segments {
+        insert.execute(params![task, first, last, *attempts as i64, record])?;
     }
     Ok(())
 }
@@ -63,6 +82,70 @@ fn number(connection: &Connection, job: JobId, task: &TaskName) -> rusqlite::Res
         .prepare_cached("SELECT id FROM task WHERE job = ?1 AND name = ?2")?
         .query_row(params![job_key(job), task.as_str()], |row| row.get(0))
         .optional()
+}
+
+/// Where a row is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    task: i64,
+    /// The smallest instance in it.
+    pub first: u32,
+    /// The largest.
+    pub last: u32,
+    id: i64,
+}
+
+impl Key {
+    /// Whether an instance lies within it.
+    pub fn holds(&self, instance: u32) -> bool {
+        (self.first..=self.last).contains(&instance)
+    }
+}
+
+/// The rows of a task that reach into a range of instances, older ones first.
+pub(crate) fn keys(
+    connection: &Connection,
+    job: JobId,
+    task: &TaskName,
+    instances: &Range<u32>,
+) -> rusqlite::Result<Vec<Key>> {
+    let Some(task) = number(connection, job, task)? else { return Ok(Vec::new()) };
+    connection
+        .prepare_cached(
+            "SELECT first, last, id FROM segment
+             WHERE task = ?1 AND first < ?3 AND last >= ?2 ORDER BY id",
+        )?
+        .query_map(params![task, instances.start, instances.end], |row| {
+            Ok(Key { task, first: row.get(0)?, last: row.get(1)?, id: row.get(2)? })
+        })?
+        .collect()
+}
+
+/// Hands out every attempt of a row.
+pub(crate) fn read(
+    connection: &Connection,
+    key: &Key,
+    found: &mut impl FnMut(Attempt),
+) -> rusqlite::Result<()> {
+    let Key { task, first, last, id } = key;
+    connection
+        .prepare_cached(
+            "SELECT record FROM segment WHERE task = ?1 AND first = ?2 AND last = ?3 AND id = ?4",
+        )?
+        .query_row(params![task, first, last, id], |row| {
+            unpack(row, &(0..u32::MAX), found)
+        })
+}
+
+/// Takes a row away.
+pub(crate) fn delete(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<()> {
+    let Key { task, first, last, id } = key;
+    transaction
+        .prepare_cached(
+            "DELETE FROM segment WHERE task = ?1 AND first = ?2 AND last = ?3 AND id = ?4",
+        )?
+        .execute(params![task, first, last, id])
+        .map(drop)
 }
 
 /// Hands out the attempts of instances in a range, older rows first.
@@ -79,15 +162,21 @@ pub(crate) fn look(
     )?;
     let mut rows = rows.query(params![task, instances.start, instances.end])?;
     while let Some(row) = rows.next()? {
-        decode(row.get_ref(0)?.as_blob()?, instances, found).map_err(|damaged| {
-            rusqlite::Error::FromSqlConversionFailure(
-                0,
-                rusqlite::types::Type::Blob,
-                Box::new(damaged),
-            )
-        })?;
+        unpack(row, instances, found)?;
     }
     Ok(())
+}
+
+/// The attempts in the first column.
+fn unpack(
+    row: &Row<'_>,
+    wanted: &Range<u32>,
+    found: &mut impl FnMut(Attempt),
+) -> rusqlite::Result<()> {
+    let blob = rusqlite::types::Type::Blob;
+    decode(row.get_ref(0)?.as_blob()?, wanted, found).map_err(|damaged| {
+        rusqlite::Error::FromSqlConversionFailure(0, blob, Box::new(damaged))
+    })
 }
 
 /// Removes up to `attempts_max` attempts of a job, at least one row if there is one, and its tasks
@@ -103,19 +192,18 @@ pub(crate) fn remove(
     )?;
     let rows_max = (attempts_max / ATTEMPTS_MAX).max(1) as i64;
     let rows = some.query_map(params![job_key(job), rows_max], |row| {
-        Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?, row.get(4)?])
+        let key =
+            Key { task: row.get(0)?, first: row.get(1)?, last: row.get(2)?, id: row.get(3)? };
+        Ok((key, row.get::<_, i64>(4)? as usize))
     })?;
-    let rows: Vec<[i64; 5]> = rows.collect::<Result<_, _>>()?;
-    let mut delete = transaction.prepare_cached(
-        "DELETE FROM segment WHERE task = ?1 AND first = ?2 AND last = ?3 AND id = ?4",
-    )?;
-    for [task, first, last, id, _] in &rows {
-        delete.execute([task, first, last, id])?;
+    let rows: Vec<(Key, usize)> = rows.collect::<Result<_, _>>()?;
+    for (key, _) in &rows {
+        delete(transaction, key)?;
     }
     if rows.is_empty() {
         transaction.prepare_cached("DELETE FROM task WHERE job = ?1")?.execute([job_key(job)])?;
     }
-    Ok(rows.iter().map(|row| row[4] as usize).sum())
+    Ok(rows.iter().map(|(_, attempts)| attempts).sum())
 }
 
 fn plain(attempt: &Attempt) -> bool {

@@ -9,14 +9,16 @@
 use crate::{
     attempt, batch,
     error::{Retry, StoreError},
+    folding::Folding,
     history::{self, HistoryRow},
     home::Home,
     journal,
+    merging::Merged,
     notices::{self, NoticeProgress},
     readers::Readers,
     recovery::{self, Recovered},
     schema, segment,
-    tail::Tail,
+    tail::{Sealed, Tail, TaskKey},
 };
 use gristmill_faults::{self as faults, Fault, Point};
 use gristmill_model::{Effect, Event, JobId, Timestamp};
@@ -93,6 +95,37 @@ pub struct Checkpoint {
     pub through: Seq,
 }
 
+/// A checkpoint that has begun: what ended before it.
+#[derive(Debug)]
+pub struct Begun {
+    through: Seq,
+    ended: Sealed,
+    readers: Readers,
+}
+
+impl Begun {
+    /// The last event it contains.
+    pub fn through(&self) -> Seq {
+        self.through
+    }
+
+    /// Brings what ended into the form of the disk: the most of a checkpoint's work.
+    pub fn prepare(&self, checkpoint: Checkpoint) -> Result<Prepared, StoreError> {
+        let merge = |(key, attempts): (&TaskKey, _)| {
+            Ok((key.clone(), self.readers.merge((key.0, &key.1), attempts)?))
+        };
+        let segments = self.ended.sorted().map(merge).collect::<Result<_, StoreError>>()?;
+        Ok(Prepared { segments, checkpoint })
+    }
+}
+
+/// A checkpoint that only has to be written.
+#[derive(Debug)]
+pub struct Prepared {
+    checkpoint: Checkpoint,
+    segments: Vec<(TaskKey, Merged)>,
+}
+
 /// What a call of [`Store::purge`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Purged {
@@ -106,6 +139,7 @@ pub struct Purged {
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    folding: Folding,
     through: Seq,
     last: Seq,
     broken: bool,
@@ -124,11 +158,14 @@ impl Store {
             .map_err(|source| StoreError::Open { path: path.clone(), source })?;
         schema::migrate(&mut connection, &path, schema::STEPS)?;
         let recovered = recovery::read(&connection)?;
+        let folding = Folding::begin(&mut connection, &path)
+            .map_err(|source| StoreError::Open { path: path.clone(), source })?;
         let tail = Tail::default();
         tail.add(&recovered.events);
         let busy_max = Duration::from_millis(options.busy_ms_max);
         let store = Self {
             connection,
+            folding,
             through: recovered.through,
             last: Seq(recovered.next_seq.0 - 1),
             broken: false,
@@ -158,26 +195,40 @@ impl Store {
     /// Makes the entities the new starting point of a restart, then cuts the journal before it.
     /// Doing it again with the same values is harmless.
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let begun = self.begin_checkpoint();
+        self.write_checkpoint(&begun.prepare(checkpoint.clone())?)
+    }
+
+    /// Begins a checkpoint through the last event. What it writes is prepared elsewhere, while
+    /// commits go on; one that is begun and never written is part of the next.
+    pub fn begin_checkpoint(&mut self) -> Begun {
+        Begun { through: self.last, ended: self.tail.seal(), readers: self.readers.clone() }
+    }
+
+    /// Writes what was prepared. The attempts may be of events after `through`: after a restart they are in the
+    /// journal and in a segment, and count once.
+    pub fn write_checkpoint(&mut self, prepared: &Prepared) -> Result<(), StoreError> {
+        let Prepared { checkpoint, segments } = prepared;
         let through = checkpoint.through;
         if through < self.through || through > self.last {
             let (oldest, newest) = (self.through.0, self.last.0);
             return Err(StoreError::OutOfOrder { through: through.0, oldest, newest });
         }
-        // The tail may hold attempts of events after `through`: after a restart they are in the
-        // journal and in a segment, and count once.
-        let ended = self.tail.sorted();
+        let tail = self.tail.clone();
         self.write("take a checkpoint", |transaction| {
             // First of all: on a full disk what goes makes room for what comes.
             transaction
                 .prepare_cached("DELETE FROM batch WHERE seq + events - 1 <= ?1")?
                 .execute([through.0.cast_signed()])?;
-            for ((job, task), attempts) in &ended {
-                segment::insert(transaction, *job, task, attempts)?;
+            let kept = segments.iter().filter(|((job, _), _)| !tail.is_deleted(*job));
+            for ((job, task), Merged { segments, replaced }) in kept {
+                replaced.iter().try_for_each(|key| segment::delete(transaction, key))?;
+                segment::insert(transaction, *job, task, segments)?;
             }
             replace(transaction, checkpoint)?;
             Ok(faults::at(Point::CheckpointCommit).or_fail()?)
         })?;
-        self.tail.clear();
+        self.tail.written();
         self.through = through;
         self.trim()
     }
@@ -251,7 +302,7 @@ impl Store {
         self.readers.clone()
     }
 
-    /// How many attempts ended since the last checkpoint: they are in memory until the next one.
+    /// How many attempts ended since the last checkpoint began: they are in memory until the next one.
     pub fn attempts_since_checkpoint(&self) -> usize {
         self.tail.attempts()
     }
@@ -304,6 +355,7 @@ impl Store {
             let open = !self.connection.is_autocommit();
             self.broken = open || error.retry() == Retry::Never;
         }
+        self.folding.after_commit(&self.connection);
         result
     }
 }

@@ -296,6 +296,8 @@ fn the_history_is_listed_and_shortened() {
     assert_eq!(store.expire(Timestamp(3), 100, 10).expect("done"), 2, "those of 1 and 2");
     assert_eq!(store.expire(Timestamp(0), 3, 10).expect("done"), 2, "two too many");
     assert_eq!(page(None, false, None), [6, 7, 8]);
+    assert_eq!(page(None, false, Some(cluster)), [6, 8], "and no trace of those that went");
+    assert_eq!(page(Some(8), true, Some(cluster)), [6]);
 }
 
 #[test]

@@ -7,13 +7,17 @@
 //! On a machine with other work, run it as `chrt --rr 1 cargo xtask bench ...`: the floor and
 //! Gristmill then both go before that work. The scheduling class is part of the raw data.
 
+mod create;
 mod floor;
+mod line;
 mod machine;
+mod million;
 mod null;
 mod plan;
 mod processor;
 mod read;
 mod region;
+mod restart;
 mod short;
 mod sums;
 
@@ -34,6 +38,12 @@ pub enum Bench {
     Short(short::Short),
     /// Instances that cost nothing, on agents that answer at once: what the server costs.
     Null(null::Null),
+    /// Durable, signed job creation, and what is left of it after `kill -9`.
+    Create(create::Create),
+    /// A task of a million instances: its making, what it leaves, every instance asked for.
+    Million(million::Million),
+    /// A region with a past: restart, memory, pages and changes under load.
+    Restart(restart::Restart),
     /// The planner in a world of ten thousand machines and a million instances.
     Plan(plan::Plan),
     /// Reading an object through a mount, beside the store's own HTTP and a local file.
@@ -57,6 +67,9 @@ impl Bench {
         match self {
             Self::Short(short) => short.run(house),
             Self::Null(null) => null.run(house),
+            Self::Create(create) => create.run(house),
+            Self::Million(million) => million.run(house),
+            Self::Restart(restart) => restart.run(house),
             Self::Plan(plan) => plan.run(house),
             Self::Read(read) => read.run(house),
         }

@@ -7,6 +7,7 @@
 
 use super::machine::{field, kib};
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{collections::BTreeMap, fs};
 
 /// The unit of times in `/proc`: a hundredth of a second, whatever the kernel's own tick is.
@@ -58,11 +59,23 @@ pub fn memory_peak_mib(pid: u32) -> Result<f64> {
     Ok(kib(&field(&status, "VmHWM")) as f64 / 1024.0)
 }
 
+/// The memory a process has in use now, MiB.
+pub fn memory_mib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(kib(&field(&status, "VmRSS")) as f64 / 1024.0)
+}
+
 /// Processor seconds of one process and what it collected.
 pub fn of_process(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let process = parse(&stat).context("a process without fields")?;
     Ok(process.ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// `kill -9`.
+pub fn kill(pid: u32) -> Result<()> {
+    let pid = Pid::from_raw(pid.cast_signed()).context("a process has an id")?;
+    kill_process(pid, Signal::KILL).context("could not kill the server")
 }
 
 fn table() -> Result<BTreeMap<i32, Process>> {

@@ -31,6 +31,7 @@ const KEY: (&str, &str) = ("benchkeyid", "benchkeysecret");
 /// A running region. Stopped and removed when dropped.
 pub struct Region {
     process: Child,
+    start: Start,
     directory: TempDir,
     /// Where machines have their directories, when that is not below the region's.
     _scratch: Option<TempDir>,
@@ -40,6 +41,38 @@ pub struct Region {
     pub store: Store,
     /// Where the object store answers.
     pub oss: SocketAddr,
+    /// Where the API answers.
+    pub api: SocketAddr,
+}
+
+/// How the server is started, and started again.
+struct Start {
+    program: PathBuf,
+    data: PathBuf,
+    log: PathBuf,
+    ports: [SocketAddr; 3],
+    settings: Vec<(String, String)>,
+}
+
+impl Start {
+    fn spawn(&self) -> Result<Child> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let [api, oss, mns] = &self.ports;
+        Command::new(&self.program)
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(["--listen", &api.to_string(), "--oss-listen", &oss.to_string()])
+            .args(["--mns-listen", &mns.to_string()])
+            .env("GRISTMILL_ROOT_ACCESS_KEY_ID", KEY.0)
+            .env("GRISTMILL_ROOT_ACCESS_KEY_SECRET", KEY.1)
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("could not start {}", self.program.display()))
+    }
 }
 
 impl Region {
@@ -62,22 +95,16 @@ impl Region {
             fs::create_dir(directory.path().join("data"))?;
             symlink(scratch.path(), directory.path().join("data/workers"))?;
         }
-        let [api, oss, mns] = free_ports()?;
-        let log = File::create(directory.path().join("serve.log"))?;
-        let process = Command::new(program)
-            .arg("serve")
-            .arg("--data-dir")
-            .arg(directory.path().join("data"))
-            .args(["--listen", &api.to_string(), "--oss-listen", &oss.to_string()])
-            .args(["--mns-listen", &mns.to_string()])
-            .env("GRISTMILL_ROOT_ACCESS_KEY_ID", KEY.0)
-            .env("GRISTMILL_ROOT_ACCESS_KEY_SECRET", KEY.1)
-            .envs(settings.iter().map(|(name, value)| (*name, value.as_str())))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("could not start {}", program.display()))?;
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let start = Start {
+            program: program.to_owned(),
+            data: directory.path().join("data"),
+            log: directory.path().join("serve.log"),
+            ports: free_ports()?,
+            settings: settings.collect(),
+        };
+        let [api, oss, _] = start.ports;
+        let process = start.spawn()?;
         let endpoints = Endpoints {
             batchcompute_url: format!("http://{api}"),
             oss_url: format!("http://{oss}"),
@@ -85,9 +112,28 @@ impl Region {
         };
         let store = Store::remote(&endpoints.oss_url, credentials(), clock)?;
         let client = Client::new(endpoints, credentials());
-        let mut region = Self { process, directory, _scratch: scratch, client, store, oss };
+        let _scratch = scratch;
+        let mut region = Self { process, start, directory, _scratch, client, store, oss, api };
         region.wait_until_it_answers().await?;
         Ok(region)
+    }
+
+    /// `kill -9`: the server is gone when this returns, its machines live on.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts the server again on the same data and ports; does not wait until it answers.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = self.start.spawn()?;
+        Ok(())
+    }
+
+    /// Settings of the next start; the last value of a name counts.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.start.settings.push((name.to_owned(), value.to_owned()));
     }
 
     /// A directory of the region that goes with it.
@@ -138,7 +184,8 @@ impl Region {
         Ok(self.store.all(&path, None).await?.objects.len())
     }
 
-    async fn wait_until_it_answers(&mut self) -> Result<()> {
+    /// Waits until a signed request is answered.
+    pub async fn wait_until_it_answers(&mut self) -> Result<()> {
         let started = Instant::now();
         while let Err(error) = self.client.ping().await {
             if let Some(status) = self.process.try_wait()? {
@@ -148,6 +195,14 @@ impl Region {
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    /// Turns of the mill that took longer than 50 ms, as the log tells them, milliseconds.
+    pub fn slow_turns(&self) -> Result<Vec<u64>> {
+        let log = fs::read_to_string(self.directory.path().join("serve.log"))?;
+        let lines = log.lines().filter(|line| line.contains("a slow turn"));
+        let ms = |line: &str| line.split_once("ms=")?.1.split(' ').next()?.parse().ok();
+        Ok(lines.filter_map(ms).collect())
     }
 
     fn last_words(&self) -> String {

@@ -1,7 +1,7 @@
 //! Sums over rounds: medians with their range.
 
 use serde::Serialize;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// The middle of several figures, with the smallest and the largest.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -41,6 +41,33 @@ impl fmt::Display for Spread {
     }
 }
 
+/// Latencies: the middle, the 99th of a hundred, the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Latency {
+    pub count: usize,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+}
+
+impl Latency {
+    /// Of at least one duration; `None` of none.
+    pub fn of(times: impl IntoIterator<Item = Duration>) -> Option<Self> {
+        let mut times: Vec<f64> = times.into_iter().map(|it| it.as_secs_f64() * 1e3).collect();
+        times.sort_by(f64::total_cmp);
+        let at = |part: f64| times[((times.len() - 1) as f64 * part).round() as usize];
+        let max_ms = *times.last()?;
+        Some(Self { count: times.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms })
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, p50_ms, p99_ms, max_ms } = self;
+        write!(f, "p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, longest {max_ms:.1} ms ({count})")
+    }
+}
+
 /// How far two figures are apart, as a part of the smaller.
 pub fn apart(a: f64, b: f64) -> f64 {
     (a - b).abs() / a.min(b)
@@ -56,6 +83,13 @@ mod tests {
         assert_eq!((spread.min, spread.median, spread.max), (1.0, 2.5, 4.0));
         assert_eq!(Spread::of([7.0]).expect("not empty").median, 7.0);
         assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn of_a_hundred_and_one_latencies_one_lies_beyond_the_99th() {
+        let latency = Latency::of((0..=100).map(Duration::from_millis)).expect("not empty");
+        assert_eq!((latency.p50_ms, latency.p99_ms, latency.max_ms), (50.0, 99.0, 100.0));
+        assert_eq!(Latency::of([]), None);
     }
 
     #[test]

@@ -1,0 +1,89 @@
+//! Checkpoints are prepared beside the mill: bringing a world's changes and ended attempts into the form of
+//! the disk takes longer than anybody should wait for the mill, writing them does not.
+//!
+//! ```text
+//! mill --snapshot--> thread --what to write--> mill's inbox --> one transaction
+//! ```
+//!
+//! Invariants
+//! - At most one is under way.
+//! - What it covers is known until it is written: if that fails, or the mill stops before, the next
+//!   checkpoint covers it too.
+
+use gristmill_core::{EntityKey, World};
+use gristmill_store::{Begun, Checkpoint, Prepared, StoreError};
+use std::{
+    collections::BTreeSet,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread,
+};
+
+/// The world as it was when a checkpoint began, and what of it has to be written.
+pub struct Snapshot {
+    /// The world.
+    pub world: World,
+    /// What changed since the last checkpoint.
+    pub dirty: BTreeSet<EntityKey>,
+    /// What ended since then.
+    pub begun: Begun,
+}
+
+impl Snapshot {
+    /// Brings it into the form of the disk.
+    pub fn prepare(&self) -> Result<Prepared, StoreError> {
+        let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
+        for key in &self.dirty {
+            match self.world.entity(key) {
+                Some(entity) => upserts.push((
+                    key.to_string(),
+                    serde_json::to_vec(&entity).expect("an entity is made of plain data"),
+                )),
+                None => deletes.push(key.to_string()),
+            }
+        }
+        let through = self.begun.through();
+        self.begun.prepare(Checkpoint { upserts, deletes, through })
+    }
+}
+
+/// The mill's side.
+pub struct Checkpoints {
+    thread: SyncSender<Snapshot>,
+    /// What the one under way covers.
+    covered: Option<BTreeSet<EntityKey>>,
+}
+
+impl Checkpoints {
+    /// Starts the thread. `ready` takes what is prepared; it answers whether somebody still listens.
+    pub fn start(ready: impl Fn(Result<Prepared, StoreError>) -> bool + Send + 'static) -> Self {
+        let (thread, snapshots) = sync_channel::<Snapshot>(1);
+        thread::Builder::new()
+            .name("checkpoints".into())
+            .spawn(move || {
+                while let Ok(snapshot) = snapshots.recv() {
+                    if !ready(snapshot.prepare()) {
+                        break;
+                    }
+                }
+            })
+            .expect("the process can start a thread at its beginning");
+        Self { thread, covered: None }
+    }
+
+    /// Whether one is under way.
+    pub fn under_way(&self) -> bool {
+        self.covered.is_some()
+    }
+
+    /// Begins one.
+    pub fn begin(&mut self, snapshot: Snapshot) {
+        self.covered = Some(snapshot.dirty.clone());
+        // The thread ends only after the mill.
+        let _ = self.thread.send(snapshot);
+    }
+
+    /// Ends the one under way: what it covered.
+    pub fn end(&mut self) -> BTreeSet<EntityKey> {
+        self.covered.take().unwrap_or_default()
+    }
+}
