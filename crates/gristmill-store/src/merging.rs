@@ -17,8 +17,8 @@ use std::{collections::BTreeMap, ops::Range};
 
 /// How many older rows may hold one instance.
 const DEPTH_MAX: usize = 8;
-/// How many rows of a task are made anew by one checkpoint at most, those of the last place aside.
-const ROWS_MAX: usize = 256;
+/// How many rows of a task are made anew at one place at most; no other place is begun after so many.
+const ROWS_MAX: usize = 128;
 
 /// What a checkpoint writes for a task.
 #[derive(Debug, Default)]
@@ -41,8 +41,7 @@ pub(crate) fn merge(
     let mut rows = segment::keys(connection, job, task, &(first.instance.0..last.instance.0 + 1))?;
     while merged.replaced.len() < ROWS_MAX {
         let Some(place) = deepest(&rows) else { break };
-        let (here, elsewhere) = rows.into_iter().partition(|row| row.holds(place));
-        rows = elsewhere;
+        let here: Vec<Key> = rows.extract_if(.., |row| row.holds(place)).take(ROWS_MAX).collect();
         let span = span(&here);
         let mut all = BTreeMap::new();
         for row in &here {
@@ -135,7 +134,7 @@ mod tests {
             let mine = (0..instances).filter(|number| number * 7_919 % checkpoints == checkpoint);
             let attempts = mine.map(|number| attempt(number, u64::from(number) + 1)).collect();
             let replaced = write(&mut connection, &task, attempts);
-            assert!(replaced <= ROWS_MAX + instances as usize / 1_024 + 1, "{replaced}");
+            assert!(replaced < 2 * ROWS_MAX, "{replaced}");
             let rows = segment::keys(&connection, JOB, &task, &(0..instances)).expect("read");
             for instance in (0..instances).step_by(997) {
                 let depth = rows.iter().filter(|row| row.holds(instance)).count();

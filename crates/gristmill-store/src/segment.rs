@@ -132,9 +132,7 @@ pub(crate) fn read(
         .prepare_cached(
             "SELECT record FROM segment WHERE task = ?1 AND first = ?2 AND last = ?3 AND id = ?4",
         )?
-        .query_row(params![task, first, last, id], |row| {
-            unpack(row, &(0..u32::MAX), found)
-        })
+        .query_row(params![task, first, last, id], |row| unpack(row, &(0..u32::MAX), found))
 }
 
 /// Takes a row away.
@@ -174,9 +172,8 @@ fn unpack(
     found: &mut impl FnMut(Attempt),
 ) -> rusqlite::Result<()> {
     let blob = rusqlite::types::Type::Blob;
-    decode(row.get_ref(0)?.as_blob()?, wanted, found).map_err(|damaged| {
-        rusqlite::Error::FromSqlConversionFailure(0, blob, Box::new(damaged))
-    })
+    decode(row.get_ref(0)?.as_blob()?, wanted, found)
+        .map_err(|damaged| rusqlite::Error::FromSqlConversionFailure(0, blob, Box::new(damaged)))
 }
 
 /// Removes up to `attempts_max` attempts of a job, at least one row if there is one, and its tasks
@@ -192,8 +189,7 @@ pub(crate) fn remove(
     )?;
     let rows_max = (attempts_max / ATTEMPTS_MAX).max(1) as i64;
     let rows = some.query_map(params![job_key(job), rows_max], |row| {
-        let key =
-            Key { task: row.get(0)?, first: row.get(1)?, last: row.get(2)?, id: row.get(3)? };
+        let key = Key { task: row.get(0)?, first: row.get(1)?, last: row.get(2)?, id: row.get(3)? };
         Ok((key, row.get::<_, i64>(4)? as usize))
     })?;
     let rows: Vec<(Key, usize)> = rows.collect::<Result<_, _>>()?;

@@ -3,12 +3,12 @@
 mod common;
 
 use common::{JOB, batch, ended, ended_of, open, task};
-use gristmill_model::{Event, InstanceNo, JobId};
+use gristmill_model::{Event, InstanceNo, JobId, Timestamp};
 use gristmill_store::{Checkpoint, Prepared, Store};
 use std::{fs, thread, time::Duration};
 
 /// How large the write-ahead log may be when it is folded all the time.
-const LOG_BYTES_MAX: u64 = 32 << 20;
+const LOG_BYTES_MAX: u64 = 12 << 20;
 
 fn runs_of(store: &Store, job: JobId, instance: u32) -> Vec<u64> {
     let attempts = store.readers().attempts(job, &task(), InstanceNo(instance)).expect("read");
@@ -64,7 +64,7 @@ fn of_a_job_that_is_deleted_meanwhile_nothing_is_written() {
     store.commit(&batch(&deleted, &[])).expect("committed");
     store.purge(100).expect("done");
     store.write_checkpoint(&prepared).expect("written");
-    assert_eq!((runs_of(&store, gone, 7), runs_of(&store, stays, 7)), (vec![], vec![2]));
+    assert_eq!((runs_of(&store, gone, 7).len(), runs_of(&store, stays, 7)), (0, vec![2]));
 
     // The same for one that was begun before and never written.
     store.commit(&batch(&[ended_of(stays, 3, 8)], &[])).expect("committed");
@@ -74,7 +74,7 @@ fn of_a_job_that_is_deleted_meanwhile_nothing_is_written() {
     store.purge(100).expect("done");
     let prepared = prepare(&mut store);
     store.write_checkpoint(&prepared).expect("written");
-    assert_eq!(runs_of(&store, stays, 8), []);
+    assert!(runs_of(&store, stays, 8).is_empty());
 }
 
 #[test]
@@ -82,15 +82,15 @@ fn the_log_stays_small_while_commits_go_on() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut store, _) = open(dir.path());
     let log = dir.path().join("gristmill.db-wal");
-    for round in 0..40_u64 {
-        for commit in 0..5 {
-            // Some 300 KB of events that say something each.
-            let first = (round * 5 + commit) * 1_000;
-            let events: Vec<_> = (first..first + 1_000).map(|run| ended(run + 1, 7)).collect();
-            store.commit(&batch(&events, &[])).expect("committed");
+    for round in 0..60_u64 {
+        // Some 300 KB that are no attempts.
+        let change = |priority| Event::JobPriorityChanged { job: JOB, priority, at: Timestamp(1) };
+        let events: Vec<_> = (0..3_000).map(change).collect();
+        store.commit(&batch(&events, &[])).expect("committed");
+        if round % 5 == 0 {
+            let prepared = prepare(&mut store);
+            store.write_checkpoint(&prepared).expect("written");
         }
-        let prepared = prepare(&mut store);
-        store.write_checkpoint(&prepared).expect("written");
         thread::sleep(Duration::from_millis(5));
     }
     let bytes = fs::metadata(&log).expect("there is a log").len();

@@ -121,8 +121,7 @@ impl Create {
 
     async fn round(&self, programs: &Path) -> Result<Round> {
         let settings = null::settings(programs, 1, 1);
-        let mut region =
-            Region::start_with(&programs.join("gristmill"), None, &settings).await?;
+        let mut region = Region::start_with(&programs.join("gristmill"), None, &settings).await?;
         let cluster = region.cluster(0).await?;
         let synced_appends = synced_appends(&region.directory())?;
         let hello = hello(region.api, 1).await?;

@@ -116,8 +116,7 @@ impl Million {
 
     async fn round(&self, programs: &Path) -> Result<Round> {
         let settings = null::settings(programs, self.agents, self.slots);
-        let mut region =
-            Region::start_with(&programs.join("gristmill"), None, &settings).await?;
+        let mut region = Region::start_with(&programs.join("gristmill"), None, &settings).await?;
         let mut line = Line::open(region.api).await?;
         let (create, made_mib) = self.make(&region, &mut line).await?;
         let cluster = region.cluster(self.agents).await?;
@@ -221,8 +220,7 @@ pub async fn look_at_all(
 ) -> Result<u32> {
     let (mut marker, mut seen) = (String::new(), 0);
     loop {
-        let target =
-            format!("/jobs/{job}/tasks/all/instances?Marker={marker}&MaxItemCount={PAGE}");
+        let target = format!("/jobs/{job}/tasks/all/instances?Marker={marker}&MaxItemCount={PAGE}");
         let clock = Instant::now();
         let page = line.get(&target).await?;
         times.push(clock.elapsed());

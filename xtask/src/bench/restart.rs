@@ -304,10 +304,16 @@ async fn turn_pages(
         ("jobs, Failed", "/jobs?State=Failed&MaxItemCount=100".to_owned()),
         ("jobs, Waiting", "/jobs?State=Waiting&MaxItemCount=100".to_owned()),
         ("jobs of a cluster", format!("/jobs?ClusterId={}&MaxItemCount=100", past.cluster)),
-        ("jobs of a cluster with one", format!("/jobs?ClusterId={}&MaxItemCount=100", past.empty_cluster)),
+        (
+            "jobs of a cluster with one",
+            format!("/jobs?ClusterId={}&MaxItemCount=100", past.empty_cluster),
+        ),
         ("instances, the first", instances.clone()),
         ("instances, from the middle", format!("{instances}&Marker={}", marker("4999"))),
-        ("instances, Finished, late", format!("{instances}&State=Finished&Marker={}", marker("9000"))),
+        (
+            "instances, Finished, late",
+            format!("{instances}&State=Finished&Marker={}", marker("9000")),
+        ),
         ("clusters", "/clusters".to_owned()),
     ];
     let mut times: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
@@ -324,7 +330,10 @@ async fn turn_pages(
 fn show(raw: &Raw) {
     println!("restart, s               {}", raw.restart_seconds);
     println!("memory at the answer MiB {}", raw.memory_mib_at_the_answer);
-    println!("{:.0} instances a second; memory up to {:.0} MiB", raw.rate, raw.memory_peak_mib_under_load);
+    println!(
+        "{:.0} instances a second; memory up to {:.0} MiB",
+        raw.rate, raw.memory_peak_mib_under_load
+    );
     for (kind, latency) in &raw.pages {
         println!("{kind:28} {latency}");
     }
