@@ -75,7 +75,8 @@ impl World {
         if (worker.state == WorkerState::Pending) != worker.again_at.is_some() {
             wrong.push(format!("{id} is {} with {:?}", worker.state.name(), worker.again_at));
         }
-        if worker.notice.is_some() && (worker.state != WorkerState::Running || !worker.is_spot) {
+        let may_go = worker.is_spot || worker.is_leaving();
+        if worker.notice.is_some() && (worker.state != WorkerState::Running || !may_go) {
             wrong.push(format!("{id} is {} and has a notice", worker.state.name()));
         }
         let group = self.clusters.get(&worker.cluster).and_then(|it| it.groups.get(&worker.group));
@@ -156,6 +157,8 @@ impl World {
             accounts.entry(cluster.account).or_default().take(cluster.usage(&self.options));
         }
         for worker in self.workers.values() {
+            let account = self.clusters.get(&worker.cluster).map_or(AccountId(0), |it| it.account);
+            accounts.entry(account).or_default().present += u32::from(worker.is_present());
             fresh.add_worker(Worker::clone(worker));
         }
         for (key, record) in &self.tokens {
@@ -173,6 +176,7 @@ impl World {
             ("wanted machines", fresh.starved == self.starved),
             ("finished jobs", fresh.finished == self.finished),
             ("spot machines", fresh.spot == self.spot),
+            ("machines that leave", fresh.leaving == self.leaving),
             ("machines without room", fresh.crowded == self.crowded),
             ("deadlines", fresh.deadlines == self.deadlines),
             ("matches", self.all_matches() == self.matchable),

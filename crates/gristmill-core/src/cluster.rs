@@ -169,12 +169,12 @@ pub struct MachineShape {
     pub resource: Resource,
 }
 
-/// A spot machine's notice that it will be taken back. Why is its `hint`.
+/// A machine's notice that it will be taken back. Why is its `hint`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reclaim {
     /// Why.
     pub cause: ReclaimCause,
-    /// When it goes.
+    /// When it goes; of no meaning when it goes after its runs.
     pub until: Timestamp,
 }
 
@@ -310,6 +310,16 @@ impl Worker {
         u32::try_from(self.runs.len()).expect("a machine holds fewer runs than 2^32")
     }
 
+    /// Whether it goes as soon as its runs have ended.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.notice.is_some_and(|notice| notice.cause == ReclaimCause::Share)
+    }
+
+    /// Whether it takes a place of the provider.
+    pub(crate) fn is_present(&self) -> bool {
+        self.state != WorkerState::Pending
+    }
+
     /// The machines it belongs to.
     pub(crate) fn pool(&self) -> Pool {
         Pool { cluster: self.cluster, lane: self.lane.clone() }
@@ -329,7 +339,8 @@ impl Worker {
                 Some(self.since.after(Seconds(start_max.saturating_add(self.set_up_max.0))))
             }
             WorkerState::Running => {
-                let reclaimed = self.notice.map(|notice| notice.until);
+                let notice = self.notice.filter(|notice| notice.cause != ReclaimCause::Share);
+                let reclaimed = notice.map(|notice| notice.until);
                 let idle = self.idle_since.map(|since| since.after(options.attached_idle));
                 reclaimed.into_iter().chain(idle).min()
             }

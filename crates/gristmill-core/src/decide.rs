@@ -17,7 +17,7 @@
 //!
 //! The rules by subject: `jobs`, `runs`; `clusters` (commands), `auto`, `attached` and `fit` (how
 //! many machines), `single` (one machine), `workers` (what is seen of machines),
-//! `market` (prices, machines set aside, quotas).
+//! `market` (prices, machines set aside, quotas), `share` (accounts on a full host).
 
 mod attached;
 mod auto;
@@ -26,11 +26,12 @@ mod fit;
 mod jobs;
 mod market;
 mod runs;
+mod share;
 mod single;
 mod workers;
 
 use crate::{entity::EntityKey, job::Job, mint::IdMint, notices::notices, world::World};
-use gristmill_model::{AccountId, Answer, Effect, Event, Input, Refusal, Timestamp};
+use gristmill_model::{AccountId, Answer, Effect, Event, Input, Refusal, Timestamp, WorkerId};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// What follows from an input.
@@ -76,8 +77,10 @@ impl World {
             archived: Vec::new(),
             touched: BTreeSet::new(),
             accounts: BTreeSet::new(),
+            eased: BTreeSet::new(),
         };
         let answer = draft.on_input(input)?;
+        draft.let_leavers_go();
         draft.fill_accounts();
         let Draft { events, effects, archived, touched, .. } = draft;
         Ok(Decision { events, effects, answer, archived, touched })
@@ -95,6 +98,8 @@ struct Draft<'a> {
     touched: BTreeSet<EntityKey>,
     /// Accounts whose automatic clusters and lanes have to be looked at.
     accounts: BTreeSet<AccountId>,
+    /// Machines of which a run ended and that may have been waiting for that.
+    eased: BTreeSet<WorkerId>,
 }
 
 impl Draft<'_> {

@@ -53,6 +53,8 @@ pub struct World {
     pub(crate) starved: OrdMap<(AccountId, Purse), OrdSet<Turn>>,
     /// Spot machines, those included that are going.
     pub(crate) spot: OrdSet<WorkerId>,
+    /// Machines that leave after their runs, for another account.
+    pub(crate) leaving: OrdSet<WorkerId>,
     /// Machines that wait for room.
     pub(crate) crowded: OrdMap<Pool, OrdSet<Crowded>>,
     pub(crate) deadlines: OrdSet<(Timestamp, Deadline)>,
@@ -71,6 +73,8 @@ pub struct Account {
     pub cores: u64,
     /// Instances of jobs that have not ended.
     pub instances: u64,
+    /// Machines that take a place: asked for, there, or going.
+    pub present: u32,
 }
 
 /// A task's place in a queue: higher priority first, then first come.
@@ -152,6 +156,7 @@ impl World {
             lanes: OrdMap::new(),
             starved: OrdMap::new(),
             spot: OrdSet::new(),
+            leaving: OrdSet::new(),
             crowded: OrdMap::new(),
             deadlines: OrdSet::new(),
             finished: OrdSet::new(),
@@ -357,6 +362,20 @@ impl World {
                 }
             }
         }
+        let present = |station: &Option<Station>| station.as_ref().is_some_and(|s| s.present);
+        if present(&before) != present(&after) {
+            let account = self.cluster_of(pool.cluster).account;
+            self.change_account(account, |account| {
+                account.present =
+                    account.present - u32::from(present(&before)) + u32::from(present(&after));
+            });
+        }
+        let leaving = |station: &Option<Station>| station.as_ref().is_some_and(|s| s.leaving);
+        match (leaving(&before), leaving(&after)) {
+            (false, true) => drop(self.leaving.insert(id)),
+            (true, false) => drop(self.leaving.remove(&id)),
+            _ => {}
+        }
         if due(&before) != due(&after) {
             if let Some(at) = due(&before) {
                 self.deadlines.remove(&(at, Deadline::Worker(id)));
@@ -449,6 +468,8 @@ struct Station {
     free: Option<u32>,
     deadline: Option<Timestamp>,
     crowded: Option<Crowded>,
+    present: bool,
+    leaving: bool,
 }
 
 impl Station {
@@ -463,6 +484,8 @@ impl Station {
             free: room.then_some(used),
             deadline: worker.deadline(options),
             crowded: crowded.then_some((worker.is_spot, worker.created, worker.id)),
+            present: worker.is_present(),
+            leaving: worker.is_leaving(),
         }
     }
 }

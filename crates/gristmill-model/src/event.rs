@@ -397,7 +397,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         not_made: bool,
     },
-    /// A spot machine is told that it will be taken back; it takes nothing new.
+    /// A machine is told that it will be taken back; it takes nothing new.
     WorkerNoticed {
         /// Which.
         worker: WorkerId,
@@ -405,7 +405,7 @@ pub enum Event {
         cause: ReclaimCause,
         /// In words.
         reason: String,
-        /// When it goes.
+        /// When it goes; of no meaning when it goes after its runs.
         until: Timestamp,
         /// When it was told.
         at: Timestamp,

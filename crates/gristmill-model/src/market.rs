@@ -33,11 +33,13 @@ impl fmt::Display for PriceMilli {
     }
 }
 
-/// Why a spot machine is taken back.
+/// Why a machine is taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReclaimCause {
     /// The price passed the limit.
     Price,
     /// Machines on demand found no room.
     Capacity,
+    /// Another account has fewer machines and waits: it goes when its runs have ended.
+    Share,
 }

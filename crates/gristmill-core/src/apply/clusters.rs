@@ -277,7 +277,7 @@ impl World {
         let worker = Arc::clone(self.worker_of(id));
         let settled = worker.since.after(self.options.worker_settle) <= at;
         let group = &self.cluster_of(worker.cluster).groups[&worker.group];
-        let unwanted = group.alive() > group.desired;
+        let unwanted = group.alive() > group.desired || worker.is_leaving();
         if worker.state == WorkerState::Running && !settled && !unwanted {
             self.change_cluster(worker.cluster).note_unsettled(&worker.group, at);
         }

@@ -66,7 +66,8 @@ impl Draft<'_> {
         let wait = self.world.cluster_of(cluster).groups[&group].wait_until(&self.world.options);
         self.emit(Event::WorkerWanted { worker, generation, cluster, group, host_name, at });
         let is_spot = self.world.worker_of(worker).is_spot;
-        match (wait.filter(|again_at| *again_at > self.now), self.yields(is_spot)) {
+        let yields = self.yields(is_spot);
+        match (wait.filter(|again_at| *again_at > self.now), yields) {
             (Some(again_at), _) => {
                 let reason = "machines of the group were lost as soon as they ran".to_owned();
                 self.emit(Event::WorkerDelayed {
@@ -80,6 +81,7 @@ impl Draft<'_> {
                 });
             }
             (None, Some(reason)) => self.put_off(worker, reason),
+            (None, None) if self.others_come_first(worker) => self.queue_up(worker),
             (None, None) => self.ensure(worker),
         }
     }

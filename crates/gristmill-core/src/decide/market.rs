@@ -83,7 +83,7 @@ impl Draft<'_> {
         }
     }
 
-    fn give_notice(&mut self, worker: WorkerId, cause: ReclaimCause, reason: &str) {
+    pub(super) fn give_notice(&mut self, worker: WorkerId, cause: ReclaimCause, reason: &str) {
         let (reason, at) = (reason.to_owned(), self.now);
         let until = at.after(self.world.options.spot_notice);
         self.emit(Event::WorkerNoticed { worker, cause, reason, until, at });
@@ -95,21 +95,22 @@ impl Draft<'_> {
         self.lose(worker, &format!("reclaimed: {why}"));
     }
 
-    /// A machine that is not on the spot market found no room.
-    pub(super) fn make_room(&mut self) {
+    /// A machine that is not on the spot market found no room: one that is may have to go.
+    /// Whether one is going.
+    pub(super) fn make_room(&mut self) -> bool {
         let world = &self.world;
         let needy = |(spot, ..): &&(bool, Timestamp, WorkerId)| !spot;
         let needy = world.crowded.values().flat_map(|set| set.iter().filter(needy)).count();
         let spot = || world.spot.iter().map(|id| world.worker_of(*id));
         let goes = |it: &&Arc<Worker>| it.notice.is_some() || it.state == WorkerState::Deleting;
         if spot().filter(goes).count() >= needy {
-            return;
+            return true;
         }
         let there = |it: &&Arc<Worker>| {
             matches!(it.state, WorkerState::Starting | WorkerState::Running) && it.notice.is_none()
         };
         let rank = |it: &Arc<Worker>| (it.state, it.used(), Reverse(it.created), it.id);
-        let Some((state, .., id)) = spot().filter(there).map(rank).min() else { return };
+        let Some((state, .., id)) = spot().filter(there).map(rank).min() else { return false };
         match state {
             WorkerState::Running => self.give_notice(id, ReclaimCause::Capacity, NEEDED),
             _ => {
@@ -118,6 +119,7 @@ impl Draft<'_> {
                 self.fit_group(worker.cluster, &worker.group);
             }
         }
+        true
     }
 
     /// Why a spot machine does not ask for a place now.

@@ -126,6 +126,7 @@ impl Draft<'_> {
             self.on_started(worker, runs[0].run);
         }
         self.emit(Event::RunsFinished { job, task: task.clone(), worker, address, runs });
+        self.eased.insert(worker);
         let outcome = RunOutcome::Exited { code: 0 };
         self.after_instance(job, &task, instance, AfterRun::Finished, &outcome);
     }
@@ -193,6 +194,7 @@ impl Draft<'_> {
             ended,
             after,
         });
+        self.eased.insert(worker);
         if self.world.job_of(id).tasks[&task].lane.is_some() {
             self.accounts.insert(self.world.job_of(id).account);
         }

@@ -7,8 +7,7 @@
 use super::Draft;
 use crate::{
     cluster::Worker,
-    lanes::Pool,
-    world::{Crowded, Deadline, TokenKey},
+    world::{Deadline, TokenKey},
 };
 use gristmill_model::{
     Answer, Event, Generation, InstanceState, RunId, WorkerId, WorkerState, input::Seen,
@@ -98,8 +97,8 @@ impl Draft<'_> {
             }
             (S::Starting, Seen::NoRoom { reason }) => {
                 self.delay(&worker, reason, Delay::NoRoom);
-                if !worker.is_spot {
-                    self.make_room();
+                if !worker.is_spot && !self.make_room() {
+                    self.share_places(&worker);
                 }
             }
             (S::Starting, Seen::Refused { reason }) => self.delay(&worker, reason, Delay::Other),
@@ -189,8 +188,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Asks for a machine again; when several wait for room, for the one that comes first:
-    /// machines with work, the job with the highest priority, the oldest job.
+    /// Asks for a machine again; when several wait for room, for the one that comes first.
     fn ask_for_the_first(&mut self, due: &Worker) {
         let first = (!due.not_for_room).then(|| self.first_in_line()).flatten();
         match first.filter(|first| *first != due.id) {
@@ -210,15 +208,5 @@ impl Draft<'_> {
                 self.want_again(&first);
             }
         }
-    }
-
-    fn first_in_line(&self) -> Option<WorkerId> {
-        let rank = |(pool, set): (&Pool, &imbl::OrdSet<Crowded>)| {
-            let (is_spot, created, worker) = *set.get_min()?;
-            let turn = self.world.first_turn(pool);
-            let turn = turn.map(|turn| (turn.priority, turn.job));
-            Some((is_spot, turn.is_none(), turn, created, worker))
-        };
-        self.world.crowded.iter().filter_map(rank).min().map(|(.., worker)| worker)
     }
 }

@@ -15,3 +15,4 @@ mod machines;
 mod market;
 mod notices;
 mod script;
+mod share;
