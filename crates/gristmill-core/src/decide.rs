@@ -15,10 +15,11 @@
 //!   machine, task or job ends. Whoever reads the journal never has to guess.
 //! - Nothing is decided from anything but the world, the input, the time and the mint.
 //!
-//! The rules by subject: `jobs`, `runs`; `clusters` (commands), `auto`, `attached` and `fit` (how
+//! The rules by subject: `jobs`, `runs`, `ahead` (runs that wait on machines); `clusters` (commands), `auto`, `attached` and `fit` (how
 //! many machines), `single` (one machine), `workers` (what is seen of machines),
 //! `market` (prices, machines set aside, quotas), `share` (accounts on a full host).
 
+mod ahead;
 mod attached;
 mod auto;
 mod clusters;

@@ -45,6 +45,7 @@ impl Draft<'_> {
         let (spec, token, at) = (Arc::clone(spec), token.clone(), self.now);
         self.emit(Event::JobSubmitted { job, account, spec, token, at });
         self.accounts.insert(account);
+        self.overtake(job);
         Ok(Answer::Job(job))
     }
 
@@ -110,6 +111,7 @@ impl Draft<'_> {
         self.instances_allowed(account, job.instance_counts.total().into())?;
         self.emit(Event::JobRestarted { job: id, at: self.now });
         self.accounts.insert(account);
+        self.overtake(id);
         Ok(Answer::Done)
     }
 
@@ -196,6 +198,7 @@ impl Draft<'_> {
             self.remove_cluster(cluster, "the task ended");
         }
         self.accounts.insert(account);
+        self.after_task(id, task);
     }
 
     fn complete_job(&mut self, id: JobId) {

@@ -4,6 +4,7 @@
 //! always hold: the books add up, the draft and the step agree, a replay of the events and a
 //! restore from the entities give an equal world.
 
+mod ahead;
 mod attached;
 #[path = "../builders/mod.rs"]
 mod builders;

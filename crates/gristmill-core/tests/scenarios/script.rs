@@ -15,6 +15,7 @@
 //! drop H | recreate H                    one machine by host name
 //! call                                   every machine that was asked for calls
 //! call H | call H holding nothing        one machine calls, holding what it should or nothing
+//! call H ahead 4                         it takes runs beyond those it executes
 //! place                                  plan and place until nothing more can be
 //! start a/0 | exit a/0 137 | finish a/0 | signal a/0 9 | timeout a/0 | oom a/0
 //! unable a/0 | broken a/0 | cancel a/0   what the machine says of the current run of a/0
@@ -368,6 +369,8 @@ impl Stage {
             starting.iter().for_each(|host| self.call(host));
             return;
         }
+        let (text, ahead) = text.split_once(" ahead ").unwrap_or((text, "0"));
+        let ahead = ahead.parse().expect("a number");
         let (host, holding) = text.split_once(" holding ").unwrap_or((text, "all"));
         let (worker, generation) = self.machine(host);
         let mut holds: Vec<_> = self.world.runs_of(worker).map(|view| view.run).collect();
@@ -375,7 +378,7 @@ impl Stage {
             holds.clear();
         }
         let address = format!("at-{host}");
-        let input = Input::WorkerCalled { worker, generation, address, holds, ahead: 0 };
+        let input = Input::WorkerCalled { worker, generation, address, holds, ahead };
         if self.input(input) == Some(Answer::Unwanted) {
             self.say(&format!("{host} is unwanted"));
         }

@@ -1,0 +1,83 @@
+//! Runs that machines hold ahead, taken back when something more urgent comes.
+//!
+//! A machine may hold short runs beyond those it executes, so that it never waits for the server.
+//! A task of a higher priority that finds no machine would stand behind them. So they are taken
+//! back from as many machines as it has instances: they wait again, and what comes first is placed
+//! first as soon as a run ends.
+//!
+//! Invariants
+//! - Nothing that may have begun is taken back: a machine begins its runs in their order, and twice as many as
+//!   it executes at a time stay.
+//! - Taking back uses up no retry; the machine is told to forget the run, and what it says of it
+//!   later is dropped.
+
+use super::Draft;
+use crate::{cluster::Worker, job::Job, lanes::Pool};
+use gristmill_model::{InstanceState, JobId, RunId, TaskName, WorkerId, event::AfterRun};
+use std::sync::Arc;
+
+/// How many machines are looked at for one task.
+const MACHINES_MAX: usize = 1_000;
+
+impl Draft<'_> {
+    /// Tasks of a job may run now: those of lower priority do not stand before them.
+    pub(super) fn overtake(&mut self, id: JobId) {
+        let Some(job) = self.world.jobs.get(&id).filter(|job| job.priority > 0).cloned() else {
+            return;
+        };
+        for (name, task) in &job.tasks {
+            let ready = task.blocked_by == 0 && !task.state.is_final() && !task.waiting.is_empty();
+            if let Some(cluster) = job.cluster_of(name).filter(|_| ready) {
+                let pool = Pool { cluster, lane: task.lane.clone() };
+                self.make_way(&job, &pool, task.waiting.len());
+            }
+        }
+    }
+
+    fn make_way(&mut self, job: &Job, pool: &Pool, instances: u32) {
+        let instances = instances.saturating_sub(self.free_slots(pool, instances));
+        let Some(cluster) = self.world.clusters.get(&pool.cluster) else { return };
+        let groups = cluster.groups.values().filter(|group| group.lane == pool.lane);
+        let workers = groups.flat_map(|group| &group.workers).take(MACHINES_MAX);
+        let held = workers.map(|id| (*id, self.held_for_less(self.world.worker_of(*id), job)));
+        let held: Vec<_> =
+            held.filter(|(_, runs)| !runs.is_empty()).take(instances as usize).collect();
+        for (worker, runs) in held {
+            runs.into_iter().for_each(|run| self.take_back(worker, run));
+        }
+    }
+
+    /// How many instances of any task find a place at once; beyond `enough` nobody counts.
+    fn free_slots(&self, pool: &Pool, enough: u32) -> u32 {
+        let slots = self.world.options.slots_per_worker;
+        let free = self.world.free.get(pool).into_iter().flatten();
+        let free = free.map(|(used, _)| slots.saturating_sub(*used)).take_while(|room| *room > 0);
+        free.take(enough as usize).sum()
+    }
+
+    /// The runs that a machine holds ahead and has not begun, of jobs with a lower priority.
+    fn held_for_less(&self, worker: &Arc<Worker>, job: &Job) -> Vec<RunId> {
+        let begun = 2 * self.world.options.slots_per_worker as usize;
+        let ahead = worker.runs.iter().skip(begun);
+        let less = |(_, what): &(&RunId, &crate::cluster::Assigned)| {
+            let other = self.world.job_of(what.job);
+            let state = other.tasks[&what.task].instance(what.instance);
+            other.priority < job.priority && matches!(state, Some(InstanceState::Placed { .. }))
+        };
+        ahead.filter(less).map(|(run, _)| *run).collect()
+    }
+
+    fn take_back(&mut self, worker: WorkerId, run: RunId) {
+        let end = self.cut_short(run, worker, "something with a higher priority came");
+        self.end_run(worker, run, end, Some(AfterRun::PutBack));
+    }
+
+    /// The tasks that waited for this one may run now.
+    pub(super) fn after_task(&mut self, id: JobId, task: &TaskName) {
+        let job = self.world.job_of(id);
+        let leads_on = job.successors(task).next().is_some() && !job.holds_back(&job.tasks[task]);
+        if leads_on {
+            self.overtake(id);
+        }
+    }
+}
