@@ -47,4 +47,5 @@ pub use mint::IdMint;
 pub use options::Options;
 pub use plan::plan;
 pub use read::{JobQuery, RunView};
+pub use why::Obstacle;
 pub use world::{Account, Made, TokenKey, TokenRecord, World};

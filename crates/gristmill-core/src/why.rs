@@ -1,22 +1,200 @@
-//! Why a job waits, in a sentence for its owner.
+//! Why a job waits: in a sentence for its owner, and for programs as an [`Obstacle`] of each task.
 //!
-//! The first reason that applies, from the one nearest to success: something runs, something is
-//! on its way to a machine, something could be placed, machines are missing, others come first,
-//! predecessors have not ended.
+//! The sentence says what runs, what is on its way to a machine, and what stands in the way of
+//! the rest. An obstacle is the first thing that is missing: predecessors, the cluster, machines
+//! (starting, refused, too dear, not set aside, beyond the quota), or a turn.
+//!
+//! Start at [`World::why`] and [`World::obstacle`].
 
 use crate::{
     cluster::{Cluster, Group, Worker},
     job::{Job, Task},
-    lanes::Pool,
+    lanes::{Lane, Pool},
     world::{Turn, World},
 };
 use gristmill_model::{
-    GroupName, JobId, JobState, TaskName, WorkerId, WorkerState, spec::Resource,
+    ClusterId, GroupName, JobId, Placement, TaskName, WorkerId, WorkerState, spec::Resource,
 };
-use std::cmp::Reverse;
+use std::{cmp::Reverse, fmt, sync::Arc};
 
 /// Beyond this place in a queue nobody counts.
 const PLACE_MAX: usize = 1_000;
+
+/// How many tasks are looked at for the one that a job's sentence tells of.
+const TASKS_MAX: usize = 10_000;
+
+/// What stands in the way of a task that has instances waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Tasks that have to end first.
+    Tasks(Vec<TaskName>),
+    /// Its cluster is gone or going.
+    ClusterDeleted(ClusterId),
+    /// Its cluster is to have no machines.
+    ClusterEmpty(ClusterId),
+    /// Machines that were asked for.
+    MachinesStarting {
+        /// Of which cluster.
+        cluster: ClusterId,
+        /// How many.
+        machines: u32,
+        /// What the last one that could not be made said; may be empty.
+        said: String,
+    },
+    /// The provider does not make a machine: no room, no image, anything else.
+    MachineRefused {
+        /// Of which cluster.
+        cluster: ClusterId,
+        /// Why, in the provider's words.
+        said: String,
+    },
+    /// A group gets no machines: the price of spot machines, or none are set aside.
+    Withheld {
+        /// Of which cluster.
+        cluster: ClusterId,
+        /// Why, in words.
+        why: String,
+    },
+    /// Its machines are told to go.
+    Reclaimed {
+        /// Of which cluster.
+        cluster: ClusterId,
+        /// Why, in words.
+        why: String,
+    },
+    /// All machines that the operator set aside are taken.
+    PrepaidTaken,
+    /// The account has as many machines as it may.
+    MachineQuota {
+        /// How many it has.
+        used: u64,
+        /// How many it may have.
+        limit: u64,
+    },
+    /// The account has no cores left for such a machine.
+    CoreQuota {
+        /// How many it has.
+        used: u64,
+        /// How many it may have.
+        limit: u64,
+    },
+    /// The cluster has as many machines as attached tasks may have.
+    AttachedFull {
+        /// Which cluster.
+        cluster: ClusterId,
+        /// How many they may have.
+        limit: u32,
+    },
+    /// Other tasks come first.
+    Turn {
+        /// On which cluster.
+        cluster: ClusterId,
+        /// How many; `u32::MAX`: more than anybody counts.
+        others: u32,
+    },
+    /// It is next, and all machines are busy.
+    Busy(ClusterId),
+    /// Nothing: it is about to be placed.
+    Placing,
+}
+
+impl Obstacle {
+    /// A name for programs. Stable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Tasks(_) => "Tasks",
+            Self::ClusterDeleted(_) => "ClusterDeleted",
+            Self::ClusterEmpty(_) => "ClusterEmpty",
+            Self::MachinesStarting { .. } => "MachinesStarting",
+            Self::MachineRefused { .. } => "MachineRefused",
+            Self::Withheld { .. } => "Withheld",
+            Self::Reclaimed { .. } => "Reclaimed",
+            Self::PrepaidTaken => "PrepaidTaken",
+            Self::MachineQuota { .. } => "MachineQuota",
+            Self::CoreQuota { .. } => "CoreQuota",
+            Self::AttachedFull { .. } => "AttachedFull",
+            Self::Turn { .. } => "Turn",
+            Self::Busy(_) => "Busy",
+            Self::Placing => "Placing",
+        }
+    }
+
+    /// What it is about, by name. Stable.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let on = |cluster: &ClusterId| ("Cluster", cluster.to_string());
+        match self {
+            Self::Tasks(names) => vec![("Tasks", listed(names))],
+            Self::ClusterDeleted(cluster) | Self::ClusterEmpty(cluster) | Self::Busy(cluster) => {
+                vec![on(cluster)]
+            }
+            Self::MachinesStarting { cluster, machines, said } => {
+                vec![on(cluster), ("Machines", machines.to_string()), ("Said", said.clone())]
+            }
+            Self::MachineRefused { cluster, said } => vec![on(cluster), ("Said", said.clone())],
+            Self::Withheld { cluster, why } | Self::Reclaimed { cluster, why } => {
+                vec![on(cluster), ("Why", why.clone())]
+            }
+            Self::MachineQuota { used, limit } | Self::CoreQuota { used, limit } => {
+                vec![("Used", used.to_string()), ("Limit", limit.to_string())]
+            }
+            Self::AttachedFull { cluster, limit } => {
+                vec![on(cluster), ("Limit", limit.to_string())]
+            }
+            Self::Turn { cluster, others } => vec![on(cluster), ("Others", counted(*others))],
+            Self::PrepaidTaken | Self::Placing => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    /// What follows after "task `name` ".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tasks(names) => write!(f, "waits for {}", listed(names)),
+            Self::ClusterDeleted(id) => write!(f, "waits for cluster {id}, which was deleted"),
+            Self::ClusterEmpty(id) => {
+                write!(
+                    f,
+                    "waits for cluster {id}, which is to have no machines: its DesiredVMCount is 0"
+                )
+            }
+            Self::MachinesStarting { cluster, machines, said } => {
+                write!(f, "waits for cluster {cluster}: {} starting", count(*machines, "machine"))?;
+                if said.is_empty() { Ok(()) } else { write!(f, "; the last said: {said}") }
+            }
+            Self::MachineRefused { cluster, said } => {
+                write!(f, "waits for a machine of cluster {cluster}; the provider says: {said}")
+            }
+            Self::Withheld { cluster, why } => {
+                write!(f, "waits for machines of cluster {cluster}: {why}")
+            }
+            Self::Reclaimed { cluster, why } => {
+                write!(f, "waits: the machines of cluster {cluster} are reclaimed: {why}")
+            }
+            Self::PrepaidTaken => f.write_str(
+                "waits for machines: all that the operator set aside for the account are taken",
+            ),
+            Self::MachineQuota { used, limit } => {
+                write!(f, "waits for machines: the account uses {used} of the {limit} it may")
+            }
+            Self::CoreQuota { used, limit } => {
+                write!(f, "waits for machines: the account uses {used} of the {limit} cores it may")
+            }
+            Self::AttachedFull { cluster, limit } => write!(
+                f,
+                "waits for machines of cluster {cluster}: it has the {limit} that attached tasks may have"
+            ),
+            Self::Turn { cluster, others: u32::MAX } => {
+                write!(f, "waits behind {PLACE_MAX} or more tasks on cluster {cluster}")
+            }
+            Self::Turn { cluster, others } => {
+                write!(f, "waits behind {} on cluster {cluster}", count(*others, "other task"))
+            }
+            Self::Busy(id) => write!(f, "is next for a machine of cluster {id}; all are busy"),
+            Self::Placing => f.write_str("is about to be placed"),
+        }
+    }
+}
 
 impl World {
     /// Why a job is where it is; `None` when there is no such job.
@@ -29,72 +207,108 @@ impl World {
             });
         }
         let counts = job.instance_counts;
+        let rest = self.first_obstacle(job);
+        let rest = rest.map(|(name, obstacle)| format!("task `{name}` {obstacle}"));
         if counts.running > 0 {
             let running = count(counts.running, "instance");
-            return Some(format!("{running} running, {} waiting", counts.waiting));
+            let running = format!("{running} running, {} waiting", counts.waiting);
+            return Some([running].into_iter().chain(rest).collect::<Vec<_>>().join("; "));
         }
         if let Some((name, task)) = job.tasks.iter().find(|(_, task)| task.is_live()) {
             let placed = count(task.live.len() as u32, "instance");
             return Some(format!("{placed} of task `{name}` at machines that prepare to run"));
         }
-        let ready = job.tasks.iter().find(|(_, task)| is_ready(task));
-        Some(match ready {
-            Some((name, task)) => self.why_ready_task_waits(job, name, task),
-            None => why_blocked(job),
-        })
+        Some(rest.unwrap_or_else(|| "the job is about to end".to_owned()))
     }
 
-    fn why_ready_task_waits(&self, job: &Job, name: &TaskName, task: &Task) -> String {
-        let Some(id) = job.cluster_of(name) else {
-            return format!("task `{name}` waits for machines: {}", self.nothing_left(job, name));
-        };
+    /// The obstacle of the first task that has one; tasks that need no other come first.
+    fn first_obstacle(&self, job: &Job) -> Option<(TaskName, Obstacle)> {
+        let waits = |task: &Task| !task.state.is_final() && !task.waiting.is_empty();
+        let tasks = || job.tasks.iter().take(TASKS_MAX).filter(|(_, task)| waits(task));
+        let first = tasks().find(|(_, task)| task.blocked_by == 0).or_else(|| tasks().next());
+        let (name, task) = first?;
+        Some((name.clone(), self.obstacle_of(job, name, task)?))
+    }
+
+    /// What stands in the way of a task; `None`: nothing of it waits for a machine.
+    pub fn obstacle(&self, id: JobId, name: &TaskName) -> Option<Obstacle> {
+        let job = self.jobs.get(&id)?;
+        self.obstacle_of(job, name, job.tasks.get(name)?)
+    }
+
+    fn obstacle_of(&self, job: &Job, name: &TaskName, task: &Task) -> Option<Obstacle> {
+        if task.state.is_final() || task.waiting.is_empty() {
+            return None;
+        }
+        if task.blocked_by > 0 {
+            return Some(Obstacle::Tasks(before(job, name)));
+        }
+        let Some(id) = job.cluster_of(name) else { return Some(self.nothing_left(job, name)) };
         let Some(cluster) = self.clusters.get(&id).filter(|it| !it.deleting) else {
-            return format!("task `{name}` waits for cluster {id}, which was deleted");
+            return Some(Obstacle::ClusterDeleted(id));
         };
         let pool = Pool { cluster: id, lane: task.lane.clone() };
         let groups = self.serving(cluster, &pool);
         if groups.iter().all(|(_, group)| group.metrics.running == 0) {
-            let missing = self.missing_machines(job, name, cluster, &groups);
-            return format!("task `{name}` waits for {missing}");
+            return Some(self.missing_machines(job, name, &pool, cluster, &groups));
         }
-        let mut machines = groups.iter().flat_map(|(_, group)| &group.workers);
-        let leaves = |id: &WorkerId| {
-            let worker = self.worker_of(*id);
-            worker.state != WorkerState::Running || worker.notice.is_some()
-        };
-        if machines.all(leaves) {
-            let why = self
-                .withheld(cluster, &groups)
-                .unwrap_or_else(|| "machines on demand come first".into());
-            return format!(
-                "task `{name}` waits: the machines of cluster {id} are reclaimed: {why}"
-            );
+        let workers = groups.iter().flat_map(|(_, group)| &group.workers);
+        let workers = workers.map(|id| self.worker_of(*id));
+        let mut running = workers.filter(|it| it.state == WorkerState::Running);
+        if running.all(|worker| worker.notice.is_some()) {
+            let why = self.why_reclaimed(cluster, &groups);
+            return Some(Obstacle::Reclaimed { cluster: id, why });
         }
         let turn = Turn { priority: Reverse(job.priority), job: job.id, task: name.clone() };
-        match self.place_in_queue(&pool, &turn) {
-            _ if task.waiting.is_empty() => format!("task `{name}` is about to end"),
-            0 if self.free.contains_key(&pool) => format!("task `{name}` is about to be placed"),
-            0 => format!("task `{name}` is next for a machine of cluster {id}; all are busy"),
-            PLACE_MAX => {
-                format!("task `{name}` waits behind {PLACE_MAX} or more tasks on cluster {id}")
+        Some(match self.place_in_queue(&pool, &turn) {
+            0 if self.has_room(&pool) => Obstacle::Placing,
+            0 => self.what_keeps_it_small(job, name, &pool).unwrap_or(Obstacle::Busy(id)),
+            PLACE_MAX => Obstacle::Turn { cluster: id, others: u32::MAX },
+            place => Obstacle::Turn { cluster: id, others: place as u32 },
+        })
+    }
+
+    fn has_room(&self, pool: &Pool) -> bool {
+        let own = Pool::own(pool.cluster);
+        self.free.contains_key(pool) || self.shares_own(pool) && self.free.contains_key(&own)
+    }
+
+    /// The bound that keeps a busy automatic cluster or lane from growing, when one does.
+    fn what_keeps_it_small(&self, job: &Job, name: &TaskName, pool: &Pool) -> Option<Obstacle> {
+        match &job.spec.tasks[name].placement {
+            Placement::Fixed(_) => None,
+            Placement::Auto(_) => {
+                (job.tasks[name].machines_short > 0).then(|| self.nothing_left(job, name))
             }
-            place => {
-                let others = count(place as u32, "other task");
-                format!("task `{name}` waits behind {others} on cluster {id}")
-            }
+            Placement::Attach { .. } => self.what_keeps_a_lane_small(job, name, pool),
         }
     }
 
-    fn nothing_left(&self, job: &Job, name: &TaskName) -> String {
+    fn what_keeps_a_lane_small(&self, job: &Job, name: &TaskName, pool: &Pool) -> Option<Obstacle> {
+        let empty = Lane::default();
+        let lane = self.lane(job.account, pool).unwrap_or(&empty);
+        let cluster = &self.clusters[&pool.cluster];
+        let size = lane.group.as_ref().map_or(0, |group| cluster.groups[group].desired);
+        let lanes = cluster.groups.values().filter(|group| group.lane.is_some());
+        let all: u32 = lanes.map(|group| group.desired).sum();
+        let limit = self.options.limits.auto_cluster_machines_max;
+        if all >= limit {
+            return Some(Obstacle::AttachedFull { cluster: pool.cluster, limit });
+        }
+        (size < self.lane_wanted(pool, lane)).then(|| self.nothing_left(job, name))
+    }
+
+    /// Why a task gets no machines: the account's bounds.
+    fn nothing_left(&self, job: &Job, name: &TaskName) -> Obstacle {
         let shape = job.spec.tasks[name].placement.shape();
         if shape.is_some_and(|shape| shape.resource == Resource::PrePaid) {
-            return "all that the operator set aside for the account are taken".to_owned();
+            return Obstacle::PrepaidTaken;
         }
         let (used, may) = (self.account(job.account), self.allowance(job.account));
         if u64::from(used.machines) < may.machines {
-            return format!("the account uses {} of the {} cores it may", used.cores, may.cores);
+            return Obstacle::CoreQuota { used: used.cores, limit: may.cores };
         }
-        format!("the account uses {} of the {} it may", used.machines, may.machines)
+        Obstacle::MachineQuota { used: used.machines.into(), limit: may.machines }
     }
 
     /// The groups whose machines serve a pool's tasks.
@@ -116,32 +330,42 @@ impl World {
         })
     }
 
+    fn why_reclaimed(&self, cluster: &Cluster, groups: &[(&GroupName, &Group)]) -> String {
+        if let Some(withheld) = self.withheld(cluster, groups) {
+            return withheld;
+        }
+        let mut workers = groups.iter().flat_map(|(_, group)| &group.workers);
+        let shared = workers.any(|id: &WorkerId| self.worker_of(*id).is_leaving());
+        let why =
+            if shared { "another account has fewer" } else { "machines on demand come first" };
+        why.to_owned()
+    }
+
     fn missing_machines(
         &self,
         job: &Job,
         name: &TaskName,
+        pool: &Pool,
         cluster: &Cluster,
         groups: &[(&GroupName, &Group)],
-    ) -> String {
-        let id = cluster.id;
-        let starting: u32 = groups.iter().map(|(_, group)| group.metrics.starting).sum();
+    ) -> Obstacle {
+        let cluster_id = cluster.id;
+        let machines: u32 = groups.iter().map(|(_, group)| group.metrics.starting).sum();
         let workers = || groups.iter().flat_map(|(_, group)| group.workers.iter());
         let workers = || workers().map(|id| self.worker_of(*id));
-        let delayed = |worker: &&std::sync::Arc<Worker>| worker.state == WorkerState::Pending;
-        let failed = |worker: &&std::sync::Arc<Worker>| !worker.hint.is_empty();
-        if starting > 0 {
-            let starting = format!("cluster {id}: {} starting", count(starting, "machine"));
+        let delayed = |worker: &&Arc<Worker>| worker.state == WorkerState::Pending;
+        let failed = |worker: &&Arc<Worker>| !worker.hint.is_empty();
+        if machines > 0 {
             // A machine that is tried again has a story to tell.
-            let before = workers().find(failed).map(|it| format!("; the last said: {}", it.hint));
-            starting + &before.unwrap_or_default()
-        } else if let Some(withheld) = self.withheld(cluster, groups) {
-            format!("machines of cluster {id}: {withheld}")
+            let said = workers().find(failed).map(|it| it.hint.clone()).unwrap_or_default();
+            Obstacle::MachinesStarting { cluster: cluster_id, machines, said }
+        } else if let Some(why) = self.withheld(cluster, groups) {
+            Obstacle::Withheld { cluster: cluster_id, why }
         } else if let Some(worker) = workers().find(delayed) {
-            format!("a machine of cluster {id}; the provider says: {}", worker.hint)
-        } else if job.tasks[name].lane.is_some() {
-            format!("machines of cluster {id}: {}", self.nothing_left(job, name))
+            Obstacle::MachineRefused { cluster: cluster_id, said: worker.hint.clone() }
         } else {
-            format!("cluster {id}, which is to have no machines: its DesiredVMCount is 0")
+            let small = self.what_keeps_it_small(job, name, pool);
+            small.unwrap_or(Obstacle::ClusterEmpty(cluster_id))
         }
     }
 
@@ -157,20 +381,21 @@ fn count(number: u32, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-fn is_ready(task: &Task) -> bool {
-    matches!(task.state, JobState::Waiting | JobState::Running) && task.blocked_by == 0
+fn counted(others: u32) -> String {
+    if others == u32::MAX { format!("{PLACE_MAX}+") } else { others.to_string() }
 }
 
-fn why_blocked(job: &Job) -> String {
-    let open = |name: &TaskName| !job.tasks[name].state.is_final();
-    let blocked = job.tasks.iter().find(|(name, task)| open(name) && task.blocked_by > 0);
-    let Some((name, _)) = blocked else { return "the job is about to end".to_owned() };
-    let before: Vec<_> = job
-        .spec
-        .dependencies
-        .iter()
-        .filter(|(before, after)| after.contains(name) && open(before))
-        .map(|(before, _)| format!("`{before}`"))
-        .collect();
-    format!("task `{name}` waits for {}", before.join(", "))
+/// `` `a`, `b` ``.
+fn listed(names: &[TaskName]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The tasks that have to end before this one.
+fn before(job: &Job, name: &TaskName) -> Vec<TaskName> {
+    let holds_back = |before: &TaskName| job.holds_back(&job.tasks[before]);
+    let dependencies = job.spec.dependencies.iter();
+    dependencies
+        .filter(|(before, after)| after.contains(name) && holds_back(before))
+        .map(|(before, _)| before.clone())
+        .collect()
 }

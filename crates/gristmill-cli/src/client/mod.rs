@@ -20,7 +20,7 @@ pub use gristmill_wire::acs::Credentials;
 pub use log::{LogChunk, Stream};
 pub use shapes::{
     Available, Cluster, Counts, Group, Image, Instance, InstanceResult, Job, Machine, MachineType,
-    Quotas, Task,
+    Obstacle, Quotas, Task, Why,
 };
 pub use shell::ShellSocket;
 
@@ -180,6 +180,16 @@ impl Client {
     /// `GET /jobs/{job}`.
     pub async fn get_job(&self, job: &str) -> Result<Job, ClientError> {
         self.read(Call::get(&["jobs", job])).await
+    }
+
+    /// `GET /jobs/{job}/why`: what stands in the way of tasks that wait. Nothing where the service
+    /// does not know the question.
+    pub async fn obstacles(&self, job: &str) -> Result<Vec<Obstacle>, ClientError> {
+        match self.read::<Why>(Call::get(&["jobs", job, "why"])).await {
+            Ok(why) => Ok(why.tasks),
+            Err(error) if error.code().is_some() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// `GET /jobs/{job}?description`, as the service writes it.

@@ -100,6 +100,33 @@ impl Job {
     }
 }
 
+/// Why a job waits (`GET /jobs/{job}/why`, ours).
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Why {
+    /// What stands in the way of tasks that wait.
+    #[serde(deserialize_with = "tolerant")]
+    pub tasks: Vec<Obstacle>,
+}
+
+/// What stands in the way of a task.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Obstacle {
+    /// Which task.
+    #[serde(deserialize_with = "tolerant")]
+    pub task_name: String,
+    /// A name for programs.
+    #[serde(deserialize_with = "tolerant")]
+    pub code: String,
+    /// In English.
+    #[serde(deserialize_with = "tolerant")]
+    pub message: String,
+    /// What it is about, by name.
+    #[serde(deserialize_with = "tolerant")]
+    pub facts: BTreeMap<String, String>,
+}
+
 /// A task (`reference/api.md` 8.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -1,17 +1,17 @@
 //! `bcs ch`: why a job waits, why it failed.
 //!
-//! The service's own words come first: the job's `Message` and the `Result` of failed instances.
-//! Where it says nothing about a waiting job, the client looks at what the job asks for: the
-//! cluster, the machine type, the account's quota.
+//! The service's own words come first: the job's `Message`, the `Result` of failed instances, and
+//! what it says stands in the way of each task. A service that does not say that is looked at: the
+//! cluster that the job asks for, the machine type, the account's quota.
 
 use super::{End, Outcome, detail::plain, required};
 use crate::{
     caches::Kind,
-    client::{Client, Instance, Task},
+    client::{Client, Instance, Obstacle, Task},
     dag,
     session::Session,
     table,
-    words::{Text, messages as m},
+    words::{Language, Text, messages as m},
 };
 use clap::ArgMatches;
 use serde_json::Value;
@@ -34,12 +34,16 @@ pub(super) async fn check(words: &ArgMatches, session: &mut Session) -> Outcome 
     }
     let after: dag::Dependencies =
         serde_json::from_value(description["DAG"]["Dependencies"].clone()).unwrap_or_default();
+    let obstacles = if seen.has_ended() { Vec::new() } else { client.obstacles(&job).await? };
     let names: Vec<String> = tasks.iter().map(|task| task.task_name.clone()).collect();
     for name in dag::stages(&names, &after).concat() {
         let task =
             tasks.iter().find(|task| task.task_name == name).expect("the names are these tasks'");
         show_task(&client, &job, task, session).await?;
-        if task.state == "Waiting" && !seen.has_ended() {
+        let obstacle = obstacles.iter().find(|it| it.task_name == name);
+        if let Some(obstacle) = obstacle {
+            session.out.data(&format!("   |- {}", say_obstacle(obstacle, session.language)))?;
+        } else if task.state == "Waiting" && !seen.has_ended() {
             let described = &description["DAG"]["Tasks"][&name];
             let earlier = waits_for(&name, &after, &tasks);
             for reason in why_waiting(&client, described, &earlier, session).await? {
@@ -92,6 +96,35 @@ fn failure(instance: &Instance) -> Vec<String> {
     lines
 }
 
+/// What stands in the way of a task, in the user's language; in the service's words when this
+/// program does not know it.
+fn say_obstacle(obstacle: &Obstacle, language: Language) -> String {
+    let fact = |name: &str| obstacle.facts.get(name).map_or("", String::as_str);
+    let text = match obstacle.code.as_str() {
+        "Tasks" => m::WHY_TASKS,
+        "ClusterDeleted" => m::WHY_CLUSTER_DELETED,
+        "ClusterEmpty" => m::WAITS_EMPTY_CLUSTER,
+        "MachinesStarting" if fact("Said").is_empty() => m::WHY_STARTING,
+        "MachinesStarting" => m::WHY_STARTING_AGAIN,
+        "MachineRefused" => m::WHY_REFUSED,
+        "Withheld" => m::WHY_WITHHELD,
+        "Reclaimed" => m::WHY_RECLAIMED,
+        "PrepaidTaken" => m::WHY_PREPAID,
+        "MachineQuota" => m::WHY_MACHINES,
+        "CoreQuota" => m::WHY_CORES,
+        "AttachedFull" => m::WHY_ATTACHED_FULL,
+        "Turn" => m::WHY_TURN,
+        "Busy" => m::WHY_BUSY,
+        "Placing" => m::WHY_PLACING,
+        _ => return obstacle.message.clone(),
+    };
+    let names = ["Tasks", "Cluster", "Machines", "Said", "Why", "Used", "Limit", "Others"];
+    let lower = names.map(str::to_ascii_lowercase);
+    let values: Vec<_> =
+        lower.iter().map(String::as_str).zip(names.iter().map(|name| fact(name))).collect();
+    text.fill(language, &values)
+}
+
 /// Tasks before this one that have not finished.
 fn waits_for(name: &str, after: &dag::Dependencies, tasks: &[Task]) -> Vec<String> {
     let is_before = |task: &&Task| {
@@ -142,4 +175,27 @@ async fn why_waiting(
         (_, 0) => say(m::WAITS_STARTING_CLUSTER, &values),
         _ => say(m::WAITS_BUSY_CLUSTER, &values),
     }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_obstacle_is_said_in_the_users_language() {
+        let read = |text: &str| -> Obstacle { serde_json::from_str(text).expect("an obstacle") };
+        let quota = read(
+            r#"{"TaskName": "a", "Code": "MachineQuota", "Message": "waits", "Facts": {"Used": "3", "Limit": "4"}}"#,
+        );
+        assert_eq!(
+            say_obstacle(&quota, Language::English),
+            "waits for machines: the account uses 3 of the 4 machines it may"
+        );
+        assert_eq!(
+            say_obstacle(&quota, Language::Chinese),
+            "正在等待机器：账号已使用 3 台机器，最多 4 台"
+        );
+        let newer = read(r#"{"TaskName": "a", "Code": "Weather", "Message": "waits for rain"}"#);
+        assert_eq!(say_obstacle(&newer, Language::Chinese), "waits for rain");
+    }
 }

@@ -87,6 +87,20 @@ table! {
     NOT_CONFIRMED { "not confirmed, nothing was done" "未确认，没有执行" }
     NEEDS_YES { "nobody is here to ask: say yes with -y" "无法询问确认，请加 -y" }
 
+    WHY_TASKS { "waits for {tasks}" "正在等待任务 {tasks}" }
+    WHY_CLUSTER_DELETED { "waits for cluster {cluster}, which was deleted" "集群 {cluster} 已被删除" }
+    WHY_STARTING { "waits for cluster {cluster}: {machines} machine(s) starting" "正在等待集群 {cluster}：{machines} 台机器正在启动" }
+    WHY_STARTING_AGAIN { "waits for cluster {cluster}: {machines} machine(s) starting; the last said: {said}" "正在等待集群 {cluster}：{machines} 台机器正在启动；上一次的原因：{said}" }
+    WHY_REFUSED { "waits for a machine of cluster {cluster}; the provider says: {said}" "正在等待集群 {cluster} 的机器；资源方答复：{said}" }
+    WHY_WITHHELD { "waits for machines of cluster {cluster}: {why}" "正在等待集群 {cluster} 的机器：{why}" }
+    WHY_RECLAIMED { "waits: the machines of cluster {cluster} are reclaimed: {why}" "集群 {cluster} 的机器正被回收：{why}" }
+    WHY_PREPAID { "waits for machines: all that the operator set aside for the account are taken" "正在等待机器：为账号预留的包年包月机器已全部占用" }
+    WHY_MACHINES { "waits for machines: the account uses {used} of the {limit} machines it may" "正在等待机器：账号已使用 {used} 台机器，最多 {limit} 台" }
+    WHY_CORES { "waits for machines: the account uses {used} of the {limit} cores it may" "正在等待机器：账号已使用 {used} 个核，最多 {limit} 个" }
+    WHY_ATTACHED_FULL { "waits for machines of cluster {cluster}: it has the {limit} that attached tasks may have" "正在等待集群 {cluster} 的机器：附加任务最多可用 {limit} 台，已全部占用" }
+    WHY_TURN { "waits behind {others} other task(s) on cluster {cluster}" "在集群 {cluster} 上排在 {others} 个其他任务之后" }
+    WHY_BUSY { "is next for a machine of cluster {cluster}; all are busy" "下一个轮到它，但集群 {cluster} 的机器都在忙" }
+    WHY_PLACING { "is about to be placed" "即将分配到机器" }
     WAITS_FOR_TASKS { "waits for {tasks}" "正在等待 {tasks}" }
     WAITS_FOR_MACHINES { "waits for a machine of its automatic cluster" "正在等待自动集群的机器" }
     WAITS_TYPE_UNKNOWN { "the machine type {type} is not available to this account" "当前账号不能使用实例类型 {type}" }

@@ -180,7 +180,7 @@ fn lanes_share_the_quota_with_automatic_clusters_the_highest_priority_first() {
          show C",
         "C Active; attached-1 of 2: c-attached-1-1 Starting, c-attached-1-2 Starting; w of 0:
          auto-x Active; group of 1: auto-x-group-1 Starting
-         task `h` waits for machines of cluster C: the account uses 3 of the 3 it may
+         task `h` waits for machines: the account uses 3 of the 3 it may
          C Active; attached-1 of 2: c-attached-1-1 Starting, c-attached-1-2 Starting; attached-2 of 1: c-attached-2-3 Starting; w of 0:
          C Active; attached-1 of 2: c-attached-1-1 Starting, c-attached-1-2 Starting; attached-2 of 1: c-attached-2-3 Starting; w of 0:",
     );
@@ -302,7 +302,7 @@ fn a_lane_of_prepaid_machines_takes_what_was_set_aside() {
          prepaid 1 t 1
          show C",
         "C Active; w of 0:
-         task `a` waits for machines of cluster C: all that the operator set aside for the account are taken
+         task `a` waits for machines: all that the operator set aside for the account are taken
          C Active; attached-1 of 2: c-attached-1-1 Starting, c-attached-1-2 Starting; w of 0:
          C Active; attached-1 of 1: c-attached-1-1 Deleting (the group was made smaller), c-attached-1-2 Starting; w of 0:",
     );

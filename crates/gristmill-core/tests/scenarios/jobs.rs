@@ -332,10 +332,35 @@ fn a_waiting_job_says_why() {
          task `x` waits behind 1 other task on cluster C
          1 instance of task `a` at machines that prepare to run
          task `x` is next for a machine of cluster C; all are busy
-         1 instance running, 1 waiting
+         1 instance running, 1 waiting; task `b` waits for `a`
          task `x` waits behind 1 other task on cluster C
          deleting
          task `x` waits for cluster C, which was deleted
          the job is Stopped",
+    );
+}
+
+#[test]
+fn the_rest_of_a_running_job_says_why_it_has_no_machines() {
+    check(
+        "options machines 2
+         job J on auto: a*5
+         call
+         place
+         start a/0
+         start a/1
+         why J
+         quota 1 machines 5
+         why J
+         quota 1 machines 9, cores 4
+         job K on auto: x
+         why K
+         cluster C w*0
+         job L on C: y
+         why L",
+        "2 instances running, 3 waiting; task `a` waits for machines: the account uses 2 of the 2 it may
+         2 instances running, 3 waiting; task `a` is next for a machine of cluster auto-a; all are busy
+         task `x` waits for machines: the account uses 10 of the 4 cores it may
+         task `y` waits for cluster C, which is to have no machines: its DesiredVMCount is 0",
     );
 }

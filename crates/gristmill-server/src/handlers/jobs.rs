@@ -6,7 +6,7 @@ use crate::{
     history,
     mill::MillError,
 };
-use gristmill_core::{Job, JobQuery, Task, World};
+use gristmill_core::{Job, JobQuery, Obstacle, Task, World};
 use gristmill_faults::Point;
 use gristmill_model::{AccountId, Answer, Input, JobId, JobSpec, JobState, Refusal, TaskName};
 use gristmill_wire::{
@@ -19,6 +19,9 @@ use gristmill_wire::{
 };
 use http::StatusCode;
 use std::{ops::Bound, sync::Arc};
+
+/// How many waiting tasks `GET /jobs/{job}/why` tells of.
+const WHY_TASKS_MAX: usize = 1_000;
 
 /// `POST /jobs`
 pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
@@ -228,7 +231,8 @@ pub fn task_body(name: &TaskName, task: &Task) -> bodies::Task {
     }
 }
 
-/// `GET /jobs/{job}/why`, ours: one sentence on why a job waits.
+/// `GET /jobs/{job}/why`, ours: one sentence on why a job waits, and what stands in the way of each
+/// task.
 pub fn why_path<'a>(method: &str, path: &'a str) -> Option<&'a str> {
     let job = path.strip_prefix("/jobs/")?.strip_suffix("/why")?;
     (method == "GET" && !job.contains('/')).then_some(job)
@@ -239,5 +243,19 @@ pub async fn why(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> 
     let world = door.mill.published().world();
     let job = history::find(door, &world, call.account, id).await?;
     let why = world.why(job.id).unwrap_or_default();
-    Ok(Reply::ok(&serde_json::json!({ "Why": why })))
+    let tasks = job.tasks.keys();
+    let waiting = tasks.filter_map(|name| Some((name, world.obstacle(job.id, name)?)));
+    let tasks: Vec<_> = waiting.take(WHY_TASKS_MAX).map(|(name, it)| obstacle(name, &it)).collect();
+    Ok(Reply::ok(&serde_json::json!({ "Why": why, "Tasks": tasks })))
+}
+
+/// What stands in the way of a task, for programs and for people.
+fn obstacle(name: &TaskName, it: &Obstacle) -> serde_json::Value {
+    let facts = it.facts().into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+    serde_json::json!({
+        "TaskName": name,
+        "Code": it.code(),
+        "Message": it.to_string(),
+        "Facts": facts.collect::<serde_json::Map<_, serde_json::Value>>(),
+    })
 }
