@@ -68,6 +68,18 @@ const NEEDS: &[Need] = &[
         reason: "the official Java SDK",
     },
     Need {
+        name: "busybox",
+        probe: ("busybox", &["true"]),
+        package: "busybox-static",
+        reason: "the smallest image",
+    },
+    Need {
+        name: "docker-registry",
+        probe: ("docker-registry", &["--version"]),
+        package: "docker-registry",
+        reason: "images of a registry",
+    },
+    Need {
         name: "valgrind",
         probe: ("valgrind", &["--version"]),
         package: "valgrind",

@@ -31,6 +31,7 @@ mod shell;
 mod trouble;
 mod work;
 
+use gristmill_images::Hold;
 use gristmill_runtime::{Identity, Node, NodeOptions};
 use gristmill_wire::agent::AgentConfig;
 use machine::Machine;
@@ -76,7 +77,9 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
     let directory = config.directory.join("node");
     // Sandboxes are made by a process that is forked now: they are born into this network.
     let network = network::enter(&config);
-    let (node, machine) = Node::enter(NodeOptions { directory, identity })
+    let held = held(&config);
+    let image = held.as_ref().ok().and_then(Option::as_ref).map(|hold| hold.root().to_owned());
+    let (node, machine) = Node::enter(NodeOptions { directory, identity, image })
         .context("could not prepare this machine for sandboxes")?;
     end_on_panic();
     let network = network.and_then(network::leave);
@@ -88,14 +91,14 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("could not start the async runtime")?;
-    let made = Machine::make(&config, node.owner(), machine.privileged, node.files())
+    let made = Machine::make(&config, &node, machine.privileged)
         .context("could not make this machine's disks and files")?;
     let mut notes = machine.notes.clone();
     notes.extend(made.notes.iter().inspect(|note| info!(note, "this machine")).cloned());
     let place = work::Place::new(config, node, &machine, made, mounter.to_owned())
         .context("could not listen to the sandboxes")?;
     runtime.block_on(async {
-        let set_up = match network {
+        let set_up = match network.and_then(|()| held.as_ref().map(drop).map_err(String::clone)) {
             Ok(()) => bootstrap::run(&place).await,
             Err(reason) => Err(reason),
         };
@@ -105,4 +108,12 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Holds the machine's image, if it has one, for as long as the value lives. The error is for the
+/// cluster's owner.
+fn held(config: &AgentConfig) -> Result<Option<Hold>, String> {
+    let Some(directory) = &config.machine.image else { return Ok(None) };
+    let held = Hold::take(directory).map(Some);
+    held.map_err(|error| format!("the machine's image is gone: {}", trouble::chain(&error)))
 }

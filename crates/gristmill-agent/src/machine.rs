@@ -5,8 +5,9 @@
 //! a bound of its own is better than no machine.
 
 use crate::network::Neighbours;
-use gristmill_runtime::{Disk, Identity, MemoryScratch, MountKind, SandboxMount, SharedFiles};
+use gristmill_runtime::{Disk, Identity, MemoryScratch, MountKind, Node, Root, SandboxMount};
 use gristmill_wire::agent::{AgentConfig, MachineConfig};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use std::{
     fs::{self, DirBuilder},
     io,
@@ -24,6 +25,8 @@ const BASE_MEMORY_BYTES: u64 = 4 << 30;
 pub struct Machine {
     /// Below which the directories of runs lie.
     pub top: PathBuf,
+    /// What is below everything else: this host's root, or an image.
+    pub root: Root,
     /// What every sandbox sees besides its own mounts.
     pub mounts: Vec<SandboxMount>,
     /// What the bootstrap command wrote, once it ended well: below every sandbox's layers.
@@ -40,18 +43,15 @@ pub struct Machine {
 
 impl Machine {
     /// Makes the disks and shows the files. The process must have entered its namespaces.
-    pub fn make(
-        config: &AgentConfig,
-        owner: Identity,
-        privileged: bool,
-        files: &SharedFiles,
-    ) -> io::Result<Self> {
-        let wanted = &config.machine;
+    pub fn make(config: &AgentConfig, node: &Node, privileged: bool) -> io::Result<Self> {
+        let (wanted, owner, files) = (&config.machine, node.owner(), node.files());
+        show_names(node)?;
         for (path, text) in &wanted.files {
             files.put(Path::new(path), text.as_bytes())?;
         }
         let mut machine = Self {
             top: config.directory.clone(),
+            root: node.root().clone(),
             mounts: Vec::new(),
             base: OnceLock::new(),
             neighbours: Neighbours::new(&wanted.hosts, files),
@@ -142,6 +142,14 @@ impl Machine {
         Ok(())
     }
 
+    /// Whether programs find something at this path before they make it themselves.
+    pub fn has(&self, path: &str) -> bool {
+        match &self.root {
+            Root::Host => Path::new(path).exists(),
+            Root::Directory(tree) => is_inside(tree, path),
+        }
+    }
+
     /// Where the bootstrap command writes.
     pub fn scratch(&self) -> Option<&Path> {
         self.scratch.as_deref()
@@ -158,6 +166,28 @@ impl Machine {
     pub fn base(&self) -> Option<PathBuf> {
         self.base.get().cloned()
     }
+}
+
+/// An image knows neither this host's name servers nor its names.
+fn show_names(node: &Node) -> io::Result<()> {
+    if *node.root() == Root::Host {
+        return Ok(());
+    }
+    for path in ["/etc/resolv.conf", "/etc/hosts"] {
+        // A host without the file has nothing to show.
+        if let Ok(text) = fs::read(path) {
+            node.files().put_on_images(Path::new(path), &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is something at this path of the tree, with links followed inside it.
+fn is_inside(tree: &Path, path: &str) -> bool {
+    let place = OFlags::PATH | OFlags::CLOEXEC;
+    let opened = open(tree, place | OFlags::DIRECTORY, Mode::empty());
+    opened
+        .is_ok_and(|tree| openat2(&tree, path, place, Mode::empty(), ResolveFlags::IN_ROOT).is_ok())
 }
 
 /// An empty directory of the sandbox's user.

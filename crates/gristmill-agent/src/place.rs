@@ -214,11 +214,13 @@ impl RunDirectory {
     }
 
     /// Makes the directories of mapped outputs: the mounts that show them in the sandbox. An
-    /// output that is also an input is written into that input's private layer.
+    /// output that is also an input is written into that input's private layer. `has` tells whether
+    /// there is something at a path of the root.
     pub fn output_mounts(
         &self,
         outputs: &[Mapping],
         inputs: &[Mapping],
+        has: impl Fn(&str) -> bool,
     ) -> anyhow::Result<Vec<SandboxMount>> {
         let mut mounts: Vec<SandboxMount> = Vec::new();
         for (number, output) in outputs.iter().enumerate() {
@@ -226,7 +228,7 @@ impl RunDirectory {
             let target = if is_file { parent(&output.local) } else { output.local.as_str() };
             let is_input = inputs.iter().any(|input| same_path(&input.local, target));
             let is_shown = mounts.iter().any(|mount| same_path(&mount.target, target));
-            if is_input || is_shown || is_file && Path::new(target).exists() {
+            if is_input || is_shown || is_file && has(target) {
                 continue;
             }
             let source =
@@ -328,6 +330,10 @@ mod tests {
         (runs.make(8, Some("task")).expect("made"), worker)
     }
 
+    fn on_host(path: &str) -> bool {
+        Path::new(path).exists()
+    }
+
     fn mapping(local: &str, remote: &str) -> Mapping {
         Mapping { local: local.into(), remote: remote.into() }
     }
@@ -340,7 +346,7 @@ mod tests {
             mapping("/no/such/files/a.txt", "oss://bkt/a.txt"),
             mapping("/no/such/files/b.txt", "oss://bkt/b.txt"),
         ];
-        let mounts = run.output_mounts(&outputs, &[]).expect("made");
+        let mounts = run.output_mounts(&outputs, &[], on_host).expect("made");
         let targets: Vec<_> = mounts.iter().map(|mount| mount.target.clone()).collect();
         assert_eq!(targets, ["/no/such/output/", "/no/such/files"]);
         let MountKind::Bind { source, read_only: false } = &mounts[1].kind else {
@@ -353,21 +359,23 @@ mod tests {
     fn what_is_written_into_existing_places_needs_no_mount() {
         let (_worker, run) = made();
         let file = [mapping("/etc/x.txt", "oss://bkt/x.txt")];
-        assert!(run.output_mounts(&file, &[]).expect("made").is_empty());
+        assert!(run.output_mounts(&file, &[], on_host).expect("made").is_empty());
         let input_too = [mapping("/home/data/", "oss://bkt/data/")];
-        assert!(run.output_mounts(&input_too, &input_too).expect("made").is_empty());
+        assert!(run.output_mounts(&input_too, &input_too, on_host).expect("made").is_empty());
     }
 
     #[test]
     fn a_directory_with_a_sandbox_that_waits_serves_the_next_run() {
         let (second, worker) = take_turns(|run| {
             fs::write(run.workdir().join("package"), "x").expect("written");
-            run.output_mounts(&[mapping("/no/such/output/", "oss://bkt/out/")], &[]).expect("made");
+            let outputs = [mapping("/no/such/output/", "oss://bkt/out/")];
+            run.output_mounts(&outputs, &[], on_host).expect("made");
             run.keep();
         });
         assert!(!second.is_fresh());
         assert!(second.workdir().join("package").exists());
-        let again = second.output_mounts(&[mapping("/no/such/output/", "oss://bkt/out/")], &[]);
+        let outputs = [mapping("/no/such/output/", "oss://bkt/out/")];
+        let again = second.output_mounts(&outputs, &[], on_host);
         assert_eq!(again.expect("still there").len(), 1);
         assert_eq!(fs::read_dir(worker.path().join("runs")).expect("there").count(), 1);
     }

@@ -25,7 +25,7 @@ use gristmill_model::Cause;
 use gristmill_mounts::remote::{Patience, Remote};
 use gristmill_objects::{ObjectStore, remote::EndpointError};
 use gristmill_runtime::{
-    Exit, Identity, Layout, Limits, Node, NodeReport, ProgramSpec, Root, RunEvent, RunHandle,
+    Exit, Identity, Layout, Limits, Node, NodeReport, ProgramSpec, RunEvent, RunHandle,
     SandboxMount, SandboxSpec, Spawner, Stage, StartFailure, command,
 };
 use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Spans, Streams, Task};
@@ -279,7 +279,8 @@ impl Place {
         if directory.is_fresh() {
             crate::package::fetch(task, directory, remote, self.owner).await?;
         }
-        let shown = directory.output_mounts(&task.outputs, &task.inputs).map_err(|error| {
+        let has = |path: &str| self.machine.has(path);
+        let shown = directory.output_mounts(&task.outputs, &task.inputs, has).map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no directory for outputs", format!("{error:#}"))
         })?;
         let inputs = Inputs::open(self, task, directory, opening, remote, notes).await?;
@@ -301,7 +302,7 @@ impl Place {
         let bound = |value: u64| (value > 0).then_some(value);
         SandboxSpec {
             id: format!("{}-{name}", self.config.worker),
-            root: Root::Host,
+            root: self.machine.root.clone(),
             scratch,
             base: self.machine.base(),
             mounts: self.machine.mounts.iter().cloned().chain(mounts).collect(),

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rounds = numbers.next().transpose()?.unwrap_or(10);
     let starts = numbers.next().transpose()?.unwrap_or(100);
     let top = std::env::temp_dir().join(format!("start-cost-{}", std::process::id()));
-    let options = NodeOptions { directory: top.clone(), identity: NOBODY };
+    let options = NodeOptions { directory: top.clone(), identity: NOBODY, image: None };
     let (node, report) = Node::enter(options)?;
     let spawner_pid = only_child()?;
     let spawner = node.start()?;

@@ -94,6 +94,11 @@ impl Prepared {
         self.base().join("dev")
     }
 
+    /// Where the tree of an image is shown with its owner mapped.
+    pub fn image(&self) -> PathBuf {
+        self.base().join("image")
+    }
+
     /// An empty directory: each sandbox puts its root there, in its own mount namespace.
     pub fn root(&self) -> PathBuf {
         self.base().join("root")
@@ -248,7 +253,7 @@ pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
 
 /// Fills the base with everything that needs no mount.
 pub(crate) fn fill_base(prepared: &Prepared, level: &FirstLevel) -> io::Result<()> {
-    for path in [prepared.root(), prepared.devices(), prepared.layers()] {
+    for path in [prepared.root(), prepared.devices(), prepared.layers(), prepared.image()] {
         fs::create_dir(path)?;
     }
     fs::write(prepared.empty_file(), b"")?;
@@ -299,8 +304,10 @@ fn make_image_skeleton(prepared: &Prepared) -> io::Result<()> {
     let top = prepared.image_skeleton();
     own_directory(&top, 0o755, prepared.identity)?;
     mount_points(&top, prepared.identity)?;
-    own_directory(&top.join("tmp"), 0o1777, prepared.identity)?;
-    own_directory(&top.join("run"), 0o755, prepared.identity)
+    let make = |name: &str, mode| own_directory(&top.join(name), mode, prepared.identity);
+    make("tmp", 0o1777)?;
+    make("run", 0o755)?;
+    make("root", 0o700)
 }
 
 /// Directories that every sandbox mounts on, the service's working directory among them: found in

@@ -23,7 +23,7 @@
 //! - The program never holds a capability of the namespaces that own its mounts: the user
 //!   namespace it lives in is made last.
 //! - Deliberately absent: a network namespace (programs share the host's network, its abstract
-//!   sockets included), image formats, buckets and jobs.
+//!   sockets included), formats of images (a root is a directory), buckets and jobs.
 //!
 //! What an ordinary user's agent cannot do: leave the user's supplementary groups behind, so
 //! programs keep what those groups may read; hide from programs files of the same user that are
@@ -37,6 +37,7 @@ mod cgroup;
 pub mod command;
 mod disk;
 mod host;
+mod image;
 mod layout;
 mod memory;
 mod node;

@@ -7,11 +7,12 @@
 use crate::{
     cgroup::Driver,
     host::{self, Layer, Piece, Prepared},
+    image,
     layout::Layout,
     sandbox::{self, Filter},
     shared::SharedFiles,
     spawner::Spawner,
-    spec::Identity,
+    spec::{Identity, Root},
     supervisor::Supervisor,
     sys,
 };
@@ -39,6 +40,8 @@ pub struct NodeOptions {
     /// Who a sandbox's root is outside, when the agent was started by root. Ignored otherwise.
     /// User 0 here gives programs the host root's rights over files.
     pub identity: Identity,
+    /// The tree of an image that is the root of sandboxes, of one owner; `None`: this machine's root.
+    pub image: Option<PathBuf>,
 }
 
 /// A node that is ready to start its spawner's event thread.
@@ -48,6 +51,7 @@ pub struct Node {
     owner: Identity,
     layout: Layout,
     files: SharedFiles,
+    root: Root,
 }
 
 /// What this machine can do, and what it cannot.
@@ -115,12 +119,16 @@ impl Node {
             notes
                 .push(format!("mounts are downloaded before a program starts: /dev/fuse: {error}"));
         }
+        let root = match &options.image {
+            Some(tree) => Root::Directory(image::show(&prepared, tree, &mut notes)),
+            None => Root::Host,
+        };
         let scratch_on_disk = prepared.layer == Layer::Disk;
         let report = NodeReport { privileged, fuse: fuse.is_ok(), scratch_on_disk, notes };
         let layout = Layout { pieces: prepared.pieces.clone(), layer: prepared.layer };
         let files = SharedFiles::of(&prepared);
         let socket = fork_spawner(prepared, driver)?;
-        Ok((Self { socket, owner, layout, files }, report))
+        Ok((Self { socket, owner, layout, files, root }, report))
     }
 
     /// Who owns what programs may write, in this process's view: give scratch files, unpacked
@@ -132,6 +140,11 @@ impl Node {
     /// How sandboxes are put together here: where to find what programs wrote.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The root of sandboxes.
+    pub fn root(&self) -> &Root {
+        &self.root
     }
 
     /// Where files are put that all sandboxes see.

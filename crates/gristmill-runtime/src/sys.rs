@@ -77,22 +77,40 @@ pub(crate) fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Sets or clears attributes of a mount and, if asked, of everything mounted below it.
+/// Sets attributes of a mount and, if asked, of everything mounted below it.
 pub(crate) fn change_mount(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
     let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    set_mount(mount, attributes, if recursive { libc::AT_RECURSIVE } else { 0 })
+}
+
+fn set_mount(mount: BorrowedFd<'_>, attributes: libc::mount_attr, flags: i32) -> io::Result<()> {
     // SAFETY: both pointers are valid for the call; the size is the structure's own.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
-            flags,
+            flags | libc::AT_EMPTY_PATH,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )
     };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes a detached mount read-only and shows its owners as the user namespace `users` maps them.
+pub(crate) fn map_mount(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    let set = libc::MOUNT_ATTR_IDMAP | libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
+    set_mount(
+        mount,
+        libc::mount_attr {
+            attr_set: set | libc::MOUNT_ATTR_NODEV,
+            attr_clr: 0,
+            propagation: 0,
+            userns_fd: users.as_raw_fd() as u64,
+        },
+        0,
+    )
 }
 
 /// Takes any signal that is held back, waiting for one so long, or for ever. `None`: none came.

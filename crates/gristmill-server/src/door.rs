@@ -14,6 +14,7 @@ use crate::{
     catalogue::Catalogue,
     config::RegionConfig,
     handlers,
+    images::Images,
     keys::{KeyRing, Unwelcome, Welcome},
     messaging::board::Board,
     mill::{Clock, Mill, MillError},
@@ -54,6 +55,8 @@ pub struct Door {
     pub mill: Mill,
     /// For what scheduling does not know: accounts, images, apps.
     pub registrar: Registrar,
+    /// For what machines start from.
+    pub images: Arc<Images>,
     /// For ended attempts.
     pub readers: Readers,
     /// For live logs.

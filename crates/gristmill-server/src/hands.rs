@@ -6,11 +6,12 @@
 
 use crate::{
     front::stopped,
+    images::{Images, NoRoot},
     keys::KeyRing,
     launch::Launch,
     machine,
     mill::Mill,
-    seats::{SeatError, Seats},
+    seats::Seats,
     vital::vital,
 };
 use gristmill_faults::{self as faults, Point};
@@ -44,6 +45,7 @@ pub struct Hands {
     launch: Arc<Launch>,
     keys: Arc<KeyRing>,
     seats: Arc<Seats>,
+    images: Arc<Images>,
     at_once: Arc<Semaphore>,
     /// The generation of each worker that the provider was asked for and took on.
     asked: Arc<Mutex<BTreeMap<WorkerId, Generation>>>,
@@ -56,10 +58,10 @@ impl Hands {
         provider: Arc<dyn Provider>,
         launch: Launch,
         keys: Arc<KeyRing>,
-        seats: Arc<Seats>,
+        (seats, images): (Arc<Seats>, Arc<Images>),
     ) -> Self {
         let (at_once, asked) = (Arc::new(Semaphore::new(AT_ONCE_MAX)), Arc::default());
-        Self { mill, provider, launch: Arc::new(launch), keys, seats, at_once, asked }
+        Self { mill, provider, launch: Arc::new(launch), keys, seats, images, at_once, asked }
     }
 
     /// Carries out what comes, in order for each worker, until the sender is gone. `standing` is
@@ -129,17 +131,12 @@ impl Hands {
             if !self.is_wanted(*worker, *generation) {
                 return debug!("not wanted any more");
             }
-            if let Some(reason) = self.launch.impossible(request) {
-                warn!(reason, "cannot be made");
-                return self.tell(*worker, *generation, Seen::Refused { reason }).await;
-            }
             let launch = match self.launch_of(request).await {
                 Ok(Some(launch)) => launch,
                 Ok(None) => return debug!("not wanted any more"),
-                Err(error) => {
-                    let reason = error.to_string();
-                    warn!(reason, "no place for the machine");
-                    return self.tell(*worker, *generation, Seen::NoRoom { reason }).await;
+                Err(seen) => {
+                    warn!(?seen, "cannot be made");
+                    return self.tell(*worker, *generation, seen).await;
                 }
             };
             let seen = match self.ask(request, &launch).await {
@@ -211,18 +208,21 @@ impl Hands {
     }
 
     /// What the worker's agent is started with; `None` when its cluster is gone.
-    async fn launch_of(&self, request: &EnsureWorker) -> Result<Option<AgentLaunch>, SeatError> {
+    async fn launch_of(&self, request: &EnsureWorker) -> Result<Option<AgentLaunch>, Seen> {
         let (hands, request) = (self.clone(), request.clone());
         let work = move || {
             let EnsureWorker { worker, generation, .. } = request;
             let world = hands.mill.published().world();
             let Some(cluster) = world.any_cluster(request.cluster) else { return Ok(None) };
-            let seat = hands.seats.take(&request, cluster)?;
+            let image = hands.images.root_of(cluster.account, request.image.as_ref());
+            let image = image.map_err(|why| rootless(&why))?;
+            let seat = hands.seats.take(&request, cluster);
+            let seat = seat.map_err(|error| Seen::NoRoom { reason: error.to_string() })?;
             let Launch { briefing, config, .. } = hands.launch.as_ref();
             let bootstrap_max = config.patience.bootstrap_max.0;
             let keys = hands.keys.as_ref();
             let machine =
-                machine::describe(&request, cluster, briefing, keys, &seat, bootstrap_max);
+                machine::describe(&request, cluster, briefing, keys, &seat, (image, bootstrap_max));
             let token = keys.worker_token(worker, generation);
             Ok(Some(hands.launch.agent(&request, token, seat.address, machine)))
         };
@@ -233,8 +233,13 @@ impl Hands {
     /// Frees the places of machines that are gone for good.
     async fn free_seats(&self) {
         let (seats, world) = (self.seats.clone(), self.mill.published().world());
+        let images = self.images.clone();
+        let free = move || {
+            seats.free(&world);
+            images.sweep();
+        };
         // It is cut short only when the region stops, and then done at the next start.
-        let _ = tokio::task::spawn_blocking(move || seats.free(&world)).await;
+        let _ = tokio::task::spawn_blocking(free).await;
     }
 
     async fn tell(&self, worker: WorkerId, generation: Generation, seen: Seen) {
@@ -307,6 +312,19 @@ fn worker_of(effect: &Effect) -> Option<WorkerId> {
         Effect::EnsureWorker(request) => Some(request.worker),
         Effect::RemoveWorker { worker, .. } => Some(*worker),
         Effect::Notify(_) => None,
+    }
+}
+
+/// A machine without a root is tried again like one that could not be set up: seldom, as it takes a
+/// person to change that.
+fn rootless(why: &NoRoot) -> Seen {
+    let reason = why.to_string();
+    match why {
+        NoRoot::Windows(_) => Seen::Refused { reason },
+        NoRoot::Unregistered(_) | NoRoot::NotImported(_) | NoRoot::Missing(_) => {
+            Seen::Failed { reason }
+        }
+        NoRoot::Registry(_) => Seen::NoRoom { reason },
     }
 }
 

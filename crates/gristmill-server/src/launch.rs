@@ -31,13 +31,6 @@ pub struct Launch {
 const SANDBOX_USERS: u128 = 100_000_000;
 
 impl Launch {
-    /// Why no machine of this shape can be made here, for the user.
-    pub fn impossible(&self, request: &EnsureWorker) -> Option<String> {
-        let image = request.image.as_ref()?;
-        let windows = image.as_str().starts_with("img-windows");
-        windows.then(|| format!("no provider of this region offers Windows (`{image}`)"))
-    }
-
     /// The program and the configuration of one worker's agent, for a machine of this make.
     pub fn agent(
         &self,

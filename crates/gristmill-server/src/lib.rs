@@ -19,6 +19,7 @@ pub mod front;
 mod handlers;
 mod hands;
 mod history;
+mod images;
 mod keys;
 mod launch;
 mod listeners;

@@ -11,7 +11,7 @@ use gristmill_core::Cluster;
 use gristmill_model::event::EnsureWorker;
 use gristmill_wire::agent::{DataDiskConfig, MachineConfig, MachineMount};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Where programs find what their machine is: a JSON object.
 pub const METADATA_FILE: &str = "/batchcompute/metadata.json";
@@ -23,13 +23,14 @@ pub fn describe(
     briefing: &Briefing,
     keys: &KeyRing,
     seat: &Seat,
-    bootstrap_seconds_max: u32,
+    (image, bootstrap_seconds_max): (Option<PathBuf>, u32),
 ) -> MachineConfig {
     let EnsureWorker { worker, generation, .. } = *request;
     let spec = &cluster.spec;
     let mounts = spec.configs.mounts.as_ref();
     let (access_key_id, access_key_secret) = keys.machine_key(worker, generation);
     MachineConfig {
+        image,
         bootstrap: spec.bootstrap.clone(),
         bootstrap_seconds_max,
         env: briefing.machine_environment(worker, cluster),

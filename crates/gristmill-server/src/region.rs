@@ -16,6 +16,7 @@ use crate::{
     front::{self, ByHost, Service},
     handlers::{FOLLOWERS_MAX, Waiters},
     hands::Hands,
+    images::Images,
     keys::KeyRing,
     launch::Launch,
     listeners::Listeners,
@@ -168,6 +169,8 @@ impl Region {
         let options = options(&config, &catalogue, provider.as_ref());
         let mut recovered = recover(&config.data_dir, options)?;
         let registry = Registry::open(&config.data_dir).map_err(RegionError::Registry)?;
+        let images = Arc::new(Images::new(registry.clone(), &config.data_dir));
+        images.sweep();
         let standing = standing(&mut recovered);
         let readers = recovered.store.readers();
         let messaging = Messaging::open(&config, &clock, push_seed(&secrets))?;
@@ -187,13 +190,15 @@ impl Region {
         let sessions = Sessions::new(mill.clone(), keys.clone(), told, streams, beat);
         let sessions = Arc::new(sessions);
         let launch = launch(&config, program, api, (catalogue.clone(), briefing), privileged);
-        let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone(), seats.clone());
+        let owned = (seats.clone(), images.clone());
+        let hands = Hands::new(mill.clone(), provider.clone(), launch, keys.clone(), owned);
         let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone(), clock.clone());
         market::apply(&mill, &config.spot).await.map_err(RegionError::Market)?;
         let (halt, halting) = watch::channel(false);
         let door = Arc::new(Door {
             mill: mill.clone(),
             registrar: Registrar::new(registry),
+            images,
             readers: readers.clone(),
             sessions: sessions.clone(),
             provider: provider.clone(),

@@ -44,8 +44,7 @@ pub fn refusal(refused: RegistryError) -> ApiError {
             ApiError::new(Code::IdempotentTokenMismatch, refused.to_string())
         }
         RegistryError::Store(failed) => {
-            let causes = iter::successors(failed.source(), |error| (**error).source());
-            let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+            let causes = causes(&failed);
             error!(error = %failed, causes, "the registry failed");
             match failed.retry() {
                 Retry::Later => ApiError::new(Code::ServiceUnavailable, failed.to_string()),
@@ -56,6 +55,12 @@ pub fn refusal(refused: RegistryError) -> ApiError {
             }
         }
     }
+}
+
+/// What lies behind an error, for the log.
+pub fn causes(error: &dyn Error) -> String {
+    let causes = iter::successors(error.source(), |error| (**error).source());
+    causes.map(|cause| format!(": {cause}")).collect()
 }
 
 #[cfg(test)]

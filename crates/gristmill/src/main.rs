@@ -55,6 +55,9 @@ enum Command {
     /// Fail points of this build: name, process, and what each can be asked to do. For tests.
     #[command(hide = true)]
     Faults,
+    /// A program in an image. Started by `admin image check`.
+    #[command(hide = true)]
+    Trial(admin::Trial),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
             faults();
             ExitCode::SUCCESS
         }
+        Command::Trial(trial) => trial.run(),
         Command::Mounter => {
             log::start("warn");
             gristmill_agent::mounter()

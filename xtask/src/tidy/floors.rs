@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("gristmill-provider", 1),
     ("gristmill-runtime", 1),
     ("gristmill-networks", 1),
+    ("gristmill-images", 2),
     ("gristmill-mounts", 2),
     ("gristmill-server", 3),
     ("gristmill-gateway", 3),

@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(user) = enter.user {
         become_user(user)?;
     }
-    let options = NodeOptions { directory: enter.directory, identity: enter.identity };
+    let options = NodeOptions { directory: enter.directory, identity: enter.identity, image: None };
     let (node, report) = Node::enter(options)?;
     let make = |(path, bytes): &(PathBuf, u64)| {
         Disk::make(&path.with_extension("img"), path, *bytes, node.owner())

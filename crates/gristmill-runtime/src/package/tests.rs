@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::PathBuf,
 };
-use tar::{Builder, Header};
+use tar::{Builder, EntryType, Header};
 
 fn me() -> Identity {
     Identity { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod apps;
+mod images;
 mod keys;
 mod notifications;
 
@@ -57,6 +58,11 @@ pub async fn dispatch(door: &Door, call: &Call, path: &[String]) -> Result<Reply
         ("GET", ["apps"]) => apps::list(door, &query).await,
         ("POST", ["apps", app, "publish"]) => apps::publish(door, app, &query, true).await,
         ("POST", ["apps", app, "withdraw"]) => apps::publish(door, app, &query, false).await,
+        ("GET", ["images"]) => images::list(door).await,
+        ("GET", ["images", image]) => images::show(door, image).await,
+        ("POST", ["images", image]) => images::create(door, call, image).await,
+        ("DELETE", ["images", image]) => images::delete(door, image, &query).await,
+        ("POST", ["images", image, "check"]) => images::note_check(door, call, image).await,
         ("GET", ["keys"]) => keys::list(door, &query).await,
         ("POST", ["keys"]) => keys::create(door, call).await,
         ("DELETE", ["keys", key]) => keys::delete(door, key).await,

@@ -27,7 +27,8 @@ fn of_the_region((id, platform): (&str, &str)) -> Image {
         id: id.to_owned(),
         name: id.to_owned(),
         r#type: "System".to_owned(),
-        description: "the host's own root file system, seen read-only".to_owned(),
+        description: "the host's own root file system, unless the operator imported another"
+            .to_owned(),
         platform: platform.to_owned(),
         creation_time: WireTime(Some(SYSTEM_IMAGES_SINCE)),
         ..Image::default()

@@ -1,9 +1,9 @@
-//! What a specification may ask for in this region: types of the catalogue, images that are
-//! here, and nothing that this version would silently leave out.
+//! What a specification may ask for in this region: types of the catalogue, and nothing that this
+//! version would silently leave out. Whether its images are here is asked with whose they are.
 
-use crate::{catalogue::is_system_image, door::Door};
+use crate::door::Door;
 use gristmill_model::{
-    ClusterChange, ClusterSpec, ImageId, JobSpec, Placement, TaskSpec,
+    ClusterChange, ClusterSpec, JobSpec, Placement, TaskSpec,
     catalogue::InstanceTypeName,
     change::NewMounts,
     spec::{AutoCluster, Configs, Mounts},
@@ -34,33 +34,28 @@ fn check_task(door: &Door, task: &TaskSpec) -> Result<(), ApiError> {
 
 fn check_shape(door: &Door, shape: &AutoCluster) -> Result<(), ApiError> {
     check_type(door, shape.instance_type.as_ref())?;
-    check_image(shape.ecs_image.as_ref().or(shape.image.as_ref()))?;
     check_configs(&shape.configs)
 }
 
 /// Checks a cluster against what the region has.
 pub fn check_cluster(door: &Door, spec: &ClusterSpec) -> Result<(), ApiError> {
     check_type(door, spec.instance_type.as_ref())?;
-    check_image(spec.image.as_ref())?;
     check_configs(&spec.configs)?;
     for (name, group) in &spec.groups {
         let inside = |error: ApiError| error.inside(format!("group {name}"));
         check_type(door, group.instance_type.as_ref()).map_err(inside)?;
-        check_image(group.image.as_ref()).map_err(inside)?;
     }
     Ok(())
 }
 
 /// Checks a change of a cluster against what the region has.
 pub fn check_change(door: &Door, change: &ClusterChange) -> Result<(), ApiError> {
-    check_image(change.image.as_ref())?;
     if let Some(NewMounts::These(mounts)) = &change.mounts {
         check_mounts(Some(mounts))?;
     }
     for (name, group) in &change.groups {
         let inside = |error: ApiError| error.inside(format!("group {name}"));
         check_type(door, group.instance_type.as_ref()).map_err(inside)?;
-        check_image(group.image.as_ref()).map_err(inside)?;
     }
     Ok(())
 }
@@ -70,16 +65,6 @@ fn check_type(door: &Door, name: Option<&InstanceTypeName>) -> Result<(), ApiErr
         Some(name) if door.catalogue.find(name).is_none() => {
             let reason = format!("`{name}` is not offered here, see GET /available");
             Err(ApiError::invalid("InstanceType", reason))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_image(image: Option<&ImageId>) -> Result<(), ApiError> {
-    match image {
-        Some(image) if !is_system_image(image) => {
-            let reason = format!("`{image}`: machines do not start from own images yet");
-            Err(ApiError::invalid("ImageId", reason))
         }
         _ => Ok(()),
     }

@@ -115,6 +115,7 @@ impl Registry {
             for sql in [
                 "DELETE FROM access_key WHERE account = ?1",
                 "DELETE FROM image WHERE account = ?1",
+                "DELETE FROM import WHERE account = ?1",
                 "DELETE FROM app WHERE account = ?1",
                 "DELETE FROM account WHERE id = ?1",
             ] {

@@ -43,7 +43,7 @@ pub struct Import {
     pub account: Option<AccountId>,
     /// `Linux` or `Windows`.
     pub platform: String,
-    /// Where it lies, below the data directory.
+    /// Its directory, among those of the region's images.
     pub root: String,
     /// Of what was imported; empty when it has none, such as a directory.
     pub digest: String,
@@ -150,9 +150,16 @@ impl Registry {
         })
     }
 
-    /// Notes an import; one of the same id is replaced.
-    pub fn put_import(&self, import: &Import) -> Result<(), RegistryError> {
+    /// Notes an import. One of the same id is an error, unless it is to be replaced.
+    pub fn put_import(&self, import: &Import, replace: bool) -> Result<(), RegistryError> {
         self.write("note an import", |transaction| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM import WHERE id = ?1)";
+            let exists: bool =
+                transaction.query_row(sql, [import.id.as_str()], |row| row.get(0))?;
+            if exists && !replace {
+                let (kind, name) = ("imported image", import.id.to_string());
+                return Err(RegistryError::Taken { kind, name }.into());
+            }
             transaction.execute(
                 "INSERT OR REPLACE INTO import VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
@@ -367,8 +374,8 @@ mod tests {
         registry.create_image(&an_image(2, 2), None).expect("made");
         let nobody = registry.import_for(AccountId(1), &named("m-1")).expect("read");
         assert_eq!(nobody, None, "registered and not imported");
-        registry.put_import(&an_import("m-1", Some(1))).expect("noted");
-        registry.put_import(&an_import("m-2", None)).expect("noted");
+        registry.put_import(&an_import("m-1", Some(1)), false).expect("noted");
+        registry.put_import(&an_import("m-2", None), false).expect("noted");
         let root = |account, id: &str| {
             let found = registry.import_for(AccountId(account), &named(id)).expect("read");
             found.map(|import| import.root)
@@ -389,11 +396,13 @@ mod tests {
     #[test]
     fn an_import_is_replaced_checked_and_forgotten() {
         let (_dir, registry) = registry();
-        registry.put_import(&an_import("m-1", Some(1))).expect("noted");
+        registry.put_import(&an_import("m-1", Some(1)), false).expect("noted");
         registry.note_import_checked(&named("m-1"), Timestamp(9), "no /bin/sh").expect("noted");
         let checked = registry.import(&named("m-1")).expect("there");
         assert_eq!((checked.checked, checked.fault.as_str()), (Some(Timestamp(9)), "no /bin/sh"));
-        registry.put_import(&an_import("m-1", None)).expect("replaced");
+        let taken = registry.put_import(&an_import("m-1", None), false).expect_err("there");
+        assert_eq!(taken.to_string(), "imported image `m-1` exists already");
+        registry.put_import(&an_import("m-1", None), true).expect("replaced");
         assert_eq!(registry.imports().expect("read"), [an_import("m-1", None)]);
         registry.delete_import(&named("m-1")).expect("forgotten");
         let gone = "imported image `m-1` is not found";

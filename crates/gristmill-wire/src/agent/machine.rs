@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MachineConfig {
+    /// The directory of the image that is its root; none: the host's own root.
+    pub image: Option<PathBuf>,
     /// The command that is run once, after the mounts and before any program; empty for none.
     pub bootstrap: String,
     /// How long it may take; 0 for no bound.

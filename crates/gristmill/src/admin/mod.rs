@@ -9,10 +9,12 @@ mod account;
 mod app;
 mod books;
 mod credentials;
+mod image;
 mod key;
 mod market;
 mod notifications;
 mod shell;
+mod trial;
 mod words;
 
 use crate::setup::RootKey;
@@ -30,6 +32,7 @@ use std::{
     process::ExitCode,
 };
 
+pub use trial::Trial;
 pub use words::translated;
 
 /// Variables of `serve` that hold the root key.
@@ -66,6 +69,9 @@ enum Noun {
     /// Apps that everybody may see and call
     #[command(subcommand)]
     App(app::App),
+    /// Images that machines start from
+    #[command(subcommand)]
+    Image(image::Image),
     /// Access keys of accounts
     #[command(subcommand)]
     Key(key::Key),
@@ -116,6 +122,7 @@ impl Admin {
             match self.noun {
                 Noun::Account(account) => account.run(&door).await,
                 Noun::App(app) => app.run(&door).await,
+                Noun::Image(image) => image.run(&door, &self.data_dir).await,
                 Noun::Key(key) => key.run(&door).await,
                 Noun::SpotPrice(price) => price.run(&door).await,
                 Noun::Prepaid(prepaid) => prepaid.run(&door).await,
