@@ -6,8 +6,8 @@ import os
 from region import KEY, SECRET, signed, wait_for
 from stage import BUCKET, Skipped
 
-#: Sparse disks may promise more than a small machine has.
-SETTINGS = {}
+#: What disks may promise together, in all examples of this chapter.
+SETTINGS = {"GRISTMILL_LOCAL__DISKS_BYTES_MAX": str(100 << 30)}
 
 
 def only_root():
@@ -121,4 +121,21 @@ def example_data_disk(stage):
     full = "cat /home/my-data-disk/note; fallocate -l 6G /home/my-data-disk/big; echo status $?; echo x > /home/fine"
     said = stage.output(f"sh -c '{full}'", cluster=cluster)
     assert said == "kept\nstatus 1", said
+    stage.delete_cluster(cluster)
+
+
+def example_disks_that_do_not_fit_wait(stage):
+    """A machine whose disks would promise more than the operator set aside waits, and says for what."""
+    disks = {"SystemDisk": {"Type": "cloud_efficiency", "Size": 51}}
+    cluster = stage.cluster(count=2, Configs={"Disks": disks})
+    stage.running(cluster)
+
+    def waiting():
+        return [machine for machine in stage.machines(cluster) if machine["State"] == "Pending"]
+
+    (machine,) = wait_for("a machine that waits", waiting)
+    assert machine["Hint"] == "no room for the machine's disks of 51 GB: 51 of 100 GB are promised", machine
+    assert machine["ErrorCode"] == 0, machine
+    stage.region.call("PUT", f"/clusters/{cluster}", {"Groups": {"group": {"DesiredVMCount": 1}}})
+    wait_for("one machine", lambda: [machine["State"] for machine in stage.machines(cluster)] == ["Running"])
     stage.delete_cluster(cluster)

@@ -289,6 +289,9 @@ pub struct LocalConfig {
     pub nat: NatConfig,
     /// Whether a program's memory and processors are limited to what its machine's type says.
     pub limit_usage: bool,
+    /// Bytes that the disks of all machines may have together; 0: no bound, and a full disk of the
+    /// host is what ends it. Since 0.2.0.
+    pub disks_bytes_max: u64,
 }
 
 impl Default for LocalConfig {
@@ -301,6 +304,7 @@ impl Default for LocalConfig {
             networks: true,
             nat: NatConfig::default(),
             limit_usage: true,
+            disks_bytes_max: 0,
         }
     }
 }

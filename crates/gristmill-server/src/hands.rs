@@ -11,6 +11,7 @@ use crate::{
     launch::Launch,
     machine,
     mill::Mill,
+    promises,
     seats::Seats,
     vital::vital,
 };
@@ -130,6 +131,13 @@ impl Hands {
         async {
             if !self.is_wanted(*worker, *generation) {
                 return debug!("not wanted any more");
+            }
+            let disks_max = self.launch.config.local.disks_bytes_max;
+            if let Some(reason) =
+                promises::no_room(&self.mill.published().world(), request, disks_max)
+            {
+                warn!(reason, "no room for the machine");
+                return self.tell(*worker, *generation, Seen::NoRoom { reason }).await;
             }
             let launch = match self.launch_of(request).await {
                 Ok(Some(launch)) => launch,

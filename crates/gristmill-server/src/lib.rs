@@ -31,6 +31,7 @@ mod mill;
 mod pages;
 mod patience;
 mod pressure;
+mod promises;
 mod published;
 mod recovery;
 mod region;
