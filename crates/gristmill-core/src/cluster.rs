@@ -144,7 +144,7 @@ pub struct Worker {
 pub enum Trouble {
     /// The provider could not make it.
     NotMade,
-    /// It came and could not be set up: its network, disks, mounts or bootstrap command.
+    /// It could not be set up: its image, network, disks, mounts or bootstrap command.
     NotSetUp,
 }
 

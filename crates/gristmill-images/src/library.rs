@@ -48,6 +48,11 @@ impl Library {
         Self { top: data_dir.join("images") }
     }
 
+    /// Whether nothing was ever imported.
+    pub fn is_unused(&self) -> bool {
+        !self.top.is_dir()
+    }
+
     /// The directory of an import.
     pub fn directory(&self, name: &str) -> PathBuf {
         self.top.join(name)
@@ -120,7 +125,7 @@ impl Library {
 
     /// Removes what is not `kept` and not held. Answers the names of what went.
     pub fn sweep(&self, kept: &BTreeSet<String>) -> Result<Vec<String>, ImageError> {
-        if !self.top.is_dir() {
+        if self.is_unused() {
             return Ok(Vec::new());
         }
         let _guard = self.guard(FlockOperation::LockExclusive)?;

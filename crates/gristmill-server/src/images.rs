@@ -101,6 +101,9 @@ impl Images {
 
     /// Removes directories that no import names and no machine holds.
     pub fn sweep(&self) {
+        if self.library.is_unused() {
+            return;
+        }
         let kept = self.registry.imports();
         let kept = kept.map(|all| all.into_iter().map(|import| import.root).collect());
         match kept {
