@@ -54,6 +54,7 @@ def of_job(other, job):
     yield api("ListInstances", "GET", f"/jobs/{job}/tasks/{task}/instances", GONE)
     yield api("GetInstance", "GET", f"/jobs/{job}/tasks/{task}/instances/0", GONE)
     yield api("why", "GET", f"/jobs/{job}/why", GONE)
+    yield api("events", "GET", f"/jobs/{job}/events", GONE)
     yield api("log", "GET", f"/jobs/{job}/tasks/{task}/instances/0/log", GONE)
 
 
@@ -65,6 +66,7 @@ def of_cluster(other, cluster, group, machine):
     yield api("DeleteCluster", "DELETE", f"/clusters/{cluster}", GONE)
     yield api("ListClusterInstances", "GET", place, GONE)
     yield api("GetClusterInstance", "GET", f"{place}/{machine}", GONE)
+    yield api("bootstrap-log", "GET", f"{place}/{machine}/bootstrap-log", GONE)
     yield api("DeleteClusterInstance", "DELETE", f"{place}/{machine}", GONE)
     yield api("RecreateClusterInstance", "POST", f"{place}/{machine}/recreate", GONE)
 
