@@ -134,7 +134,7 @@ pub const APP_JOB: &[Opt] = &[
 ];
 
 /// Options of `qsub` with a value that are accepted and ignored.
-const PBS_VALUES: [(&str, char); 16] = [
+const PBS_VALUES: [(&str, char); 18] = [
     ("pbs_additional", 'W'),
     ("pbs_path", 'w'),
     ("pbs_variables", 'v'),
@@ -151,11 +151,20 @@ const PBS_VALUES: [(&str, char); 16] = [
     ("pbs_keep", 'k'),
     ("pbs_account", 'A'),
     ("pbs_date", 'a'),
+    ("pbs_root", 'D'),
+    ("pbs_seconds", 'b'),
 ];
 
 /// The same without a value.
-const PBS_FLAGS: [(&str, char); 4] =
-    [("pbs_z", 'z'), ("pbs_x11", 'X'), ("pbs_x", 'x'), ("pbs_interactive", 'I')];
+const PBS_FLAGS: [(&str, char); 7] = [
+    ("pbs_z", 'z'),
+    ("pbs_x11", 'X'),
+    ("pbs_x", 'x'),
+    ("pbs_interactive", 'I'),
+    ("pbs_hold", 'f'),
+    ("pbs_prefix", 'C'),
+    ("pbs_checkpoint", 'c'),
+];
 
 /// The whole grammar.
 pub fn tree(language: Language) -> Command {

@@ -4,7 +4,7 @@
 //! message and request id.
 
 use crate::words::{Language, messages as m};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// A call that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,8 @@ pub enum ClientError {
         message: String,
         /// To quote to the operator.
         request_id: String,
+        /// When the service wants to be asked again; zero when it does not say.
+        retry_after: Duration,
     },
     /// An answer that is not one of this protocol.
     #[error("could not {doing}: the answer is not understood")]
@@ -65,13 +67,21 @@ impl ClientError {
         }
     }
 
+    /// How long the service wants to be left alone before the call is repeated.
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Unreachable { .. } | Self::Garbled { .. } => Duration::ZERO,
+        }
+    }
+
     /// The error in the user's language; the service's own words stay as they are.
     pub fn say(&self, language: Language) -> String {
         match self {
             Self::Unreachable { doing, url, .. } => {
                 m::UNREACHABLE.fill(language, &[("doing", &doing.to_string()), ("url", url)])
             }
-            Self::Refused { doing, status, code, message, request_id } => m::REFUSED.fill(
+            Self::Refused { doing, status, code, message, request_id, .. } => m::REFUSED.fill(
                 language,
                 &[
                     ("doing", &doing.to_string()),

@@ -55,6 +55,8 @@ pub struct Client {
 
 /// How often a call that may be repeated is tried.
 const TRIES_MAX: u32 = 4;
+/// A service that wants to be left alone for longer is asked again after this.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may take; lists of a million instances come in pages.
@@ -426,7 +428,8 @@ impl Client {
             let outcome = self.send_once(&call).await;
             match outcome {
                 Err(error) if call.repeatable && error.is_transient() && tried < TRIES_MAX => {
-                    tokio::time::sleep(self.pause * 2u32.pow(tried - 1)).await;
+                    let wanted = error.retry_after().min(RETRY_AFTER_MAX);
+                    tokio::time::sleep(wanted.max(self.pause * 2u32.pow(tried - 1))).await;
                     tried += 1;
                 }
                 outcome => return outcome,
@@ -486,6 +489,7 @@ impl Client {
 async fn refusal(call: &Call, response: reqwest::Response) -> ClientError {
     let status = response.status();
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let seconds = header("retry-after").and_then(|text| text.parse().ok()).unwrap_or(0);
     let request_id = header("x-acs-request-id").or(header("request-id")).unwrap_or("").to_owned();
     let body: Value = response
         .bytes()
@@ -495,6 +499,7 @@ async fn refusal(call: &Call, response: reqwest::Response) -> ClientError {
         .unwrap_or_default();
     let member = |name: &str| body[name].as_str().map(str::to_owned);
     ClientError::Refused {
+        retry_after: Duration::from_secs(seconds),
         doing: call.doing(),
         status: status.as_u16(),
         code: member("Code").unwrap_or_else(|| status.canonical_reason().unwrap_or("?").to_owned()),
