@@ -117,18 +117,35 @@ def send(process, number):
     return True
 
 
-def agents(region):
-    """Processes of this region's machines: agents, spawners, first processes of sandboxes."""
-    found = []
+def command_lines():
+    """The words of each process."""
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
+                yield int(name), file.read().split(b"\0")
         except OSError:
-            continue
-        if b"agent" in words and any(region.data.encode() in word for word in words):
-            found.append(int(name))
-    return sorted(found)
+            continue  # it has ended
+
+
+def agents(region):
+    """Processes of this region's machines: agents, spawners, first processes of sandboxes."""
+    def is_one(words):
+        return b"agent" in words and any(region.data.encode() in word for word in words)
+    return sorted(process for process, words in command_lines() if is_one(words))
+
+
+def mounters(region):
+    """Processes that serve inputs on this region's machines: children of agents."""
+    parents = set(agents(region))
+    return [process for process, words in command_lines() if b"mounter" in words and parent(process) in parents]
+
+
+def parent(process):
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0  # it has ended
 
 
 def jobs_listed(region):
