@@ -261,16 +261,23 @@ impl World {
         }
         let turn = Turn { priority: Reverse(job.priority), job: job.id, task: name.clone() };
         Some(match self.place_in_queue(&pool, &turn) {
-            0 if self.has_room(&pool) => Obstacle::Placing,
+            0 if self.has_room(&pool, task) => Obstacle::Placing,
             0 => self.what_keeps_it_small(job, name, &pool).unwrap_or(Obstacle::Busy(id)),
             PLACE_MAX => Obstacle::Turn { cluster: id, others: u32::MAX },
             place => Obstacle::Turn { cluster: id, others: place as u32 },
         })
     }
 
-    fn has_room(&self, pool: &Pool) -> bool {
+    /// Whether the emptiest machine has room for a run of a task. One that holds short runs ahead
+    /// has none for long ones.
+    fn has_room(&self, pool: &Pool, task: &Task) -> bool {
         let own = Pool::own(pool.cluster);
-        self.free.contains_key(pool) || self.shares_own(pool) && self.free.contains_key(&own)
+        let own = Some(&own).filter(|_| self.shares_own(pool));
+        let emptiest = |pool: &Pool| self.free.get(pool)?.get_min().copied();
+        let mut machines = [Some(pool), own].into_iter().flatten().filter_map(emptiest);
+        machines.any(|(used, worker)| {
+            used < self.options.room_for(task.pace, self.worker_of(worker).ahead)
+        })
     }
 
     /// The bound that keeps a busy automatic cluster or lane from growing, when one does.

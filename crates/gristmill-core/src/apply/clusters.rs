@@ -45,7 +45,9 @@ impl World {
         });
         let text = format!("resized from {before} to {desired}");
         self.log_cluster(id, Some(name), at, &text);
-        if let Some((job, task)) = self.task_served_by(id) {
+        let serves = self.task_served_by(id);
+        let of_lane = self.cluster_of(id).groups[name].lane.is_some();
+        if let Some((job, task)) = serves.filter(|_| !of_lane) {
             // Somebody who makes it smaller does not want it filled up again; prepaid machines
             // are given and taken by the operator alone.
             let prepaid = self.cluster_of(id).shape_of(name).resource == Resource::PrePaid;

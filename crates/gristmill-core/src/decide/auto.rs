@@ -100,8 +100,8 @@ impl Draft<'_> {
     }
 
     fn only_group(&self, cluster: ClusterId) -> (GroupName, u32) {
-        let mut groups = self.world.cluster_of(cluster).groups.iter();
-        let (name, group) = groups.next().expect("an automatic cluster has one group");
+        let mut groups = self.world.cluster_of(cluster).own_groups();
+        let (name, group) = groups.next().expect("an automatic cluster has one group of its own");
         (name.clone(), group.desired)
     }
 }

@@ -325,3 +325,29 @@ fn a_task_that_waits_for_another_wants_no_machines_yet() {
          J Finished; a Finished: Finished; b Finished: Finished Finished Finished",
     );
 }
+
+#[test]
+fn an_automatic_cluster_has_lanes_as_well_and_keeps_its_own_machines_for_its_task() {
+    check(
+        "options machines 3, auto 3
+         job J on auto: a*4
+         job K on attach auto-a type big: b
+         show auto-a
+         quota 1 machines 5
+         show auto-a
+         call
+         place
+         finish K:b/0
+         wait 60
+         gone auto-a-attached-1-4
+         show auto-a
+         finish all
+         show J
+         show K",
+        "auto-a Active; group of 3: auto-a-group-1 Starting, auto-a-group-2 Starting, auto-a-group-3 Starting
+         auto-a Active; attached-1 of 1: auto-a-attached-1-4 Starting; group of 3: auto-a-group-1 Starting, auto-a-group-2 Starting, auto-a-group-3 Starting
+         auto-a Active; group of 3: auto-a-group-1 Running, auto-a-group-2 Running, auto-a-group-3 Running
+         J Finished; a Finished: Finished Finished Finished Finished
+         K Finished; b Finished: Finished",
+    );
+}

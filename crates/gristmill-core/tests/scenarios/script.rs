@@ -305,7 +305,7 @@ impl Stage {
     /// `C type T; image I`: attached to a cluster, with the machines it asks for.
     fn attached(&self, text: &str) -> Placement {
         let (name, parts) = text.split_once(' ').unwrap_or((text, ""));
-        Placement::Attach { cluster: self.clusters[name], shape: market::shape(parts) }
+        Placement::Attach { cluster: self.cluster_named(name), shape: market::shape(parts) }
     }
 
     fn job_command(&mut self, verb: &str, text: &str) {

@@ -69,11 +69,9 @@ impl Stage {
     pub(super) fn is_unfit(&self, cluster: &Cluster) -> bool {
         let mut tasks = self.region.world.all_jobs().flat_map(|job| job.tasks.values());
         let automatic = tasks.any(|task| task.auto_cluster == Some(cluster.id));
-        if automatic {
-            return cluster.desired() == 0;
-        }
         let own = cluster.groups.values().filter(|group| group.lane.is_none());
-        own.map(|group| group.desired).sum::<u32>() != 1
+        let own: u32 = own.map(|group| group.desired).sum();
+        if automatic { own == 0 } else { own != 1 }
     }
 
     pub(super) fn waits_for_a_deleted_cluster(&self, job: JobId) -> bool {

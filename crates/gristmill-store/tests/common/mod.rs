@@ -329,6 +329,11 @@ fn delayed(reason: &str, not_for_room: bool, not_made: bool) -> Event {
     }
 }
 
+fn noticed(cause: ReclaimCause) -> Event {
+    let (reason, at) = ("the price".into(), Timestamp(1_500_000_000_123_456));
+    Event::WorkerNoticed { worker: WORKER, cause, reason, until: at, at }
+}
+
 fn worker_events() -> Vec<Event> {
     let (worker, generation) = (WORKER, Generation(2));
     let (cluster, at) = (ClusterId(7), Timestamp(1_500_000_000_123_456));
@@ -338,13 +343,9 @@ fn worker_events() -> Vec<Event> {
         delayed("no room", false, false),
         delayed("no provider offers it", true, false),
         delayed("the agent did not start", true, true),
-        Event::WorkerNoticed {
-            worker,
-            cause: ReclaimCause::Price,
-            reason: "the price".into(),
-            until: at,
-            at,
-        },
+        noticed(ReclaimCause::Price),
+        noticed(ReclaimCause::Capacity),
+        noticed(ReclaimCause::Share),
         Event::NoticeWithdrawn { worker, at },
         Event::WorkerRunning { worker, generation, address: "10.0.0.7".into(), ahead: 0, at },
         Event::WorkerRunning { worker, generation, address: "10.0.0.7".into(), ahead: 8, at },
