@@ -28,7 +28,7 @@ class Skipped(Exception):
 def start(directory, binaries, settings=None):
     """Starts the region on the ports that the clients insist on, with a second bucket."""
     global region
-    front = {"GRISTMILL_REGION": NAME, "GRISTMILL_FRONT_LISTEN": "127.0.0.1:80", "GRISTMILL_FRONT_TLS_LISTEN": "127.0.0.1:443"}
+    front = {"GRISTMILL_ATTACHED__IDLE": "3", "GRISTMILL_REGION": NAME, "GRISTMILL_FRONT_LISTEN": "127.0.0.1:80", "GRISTMILL_FRONT_TLS_LISTEN": "127.0.0.1:443"}
     os.environ["HOME"] = os.path.join(directory, "home")
     os.mkdir(os.environ["HOME"])
     region = Region(binaries, directory, {**front, **(settings or {})})

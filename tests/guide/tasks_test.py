@@ -61,13 +61,18 @@ def test_a_job_on_an_automatic_cluster():
 
 
 def test_a_job_attached_to_a_cluster():
-    """A job names an existing cluster inside `AutoCluster` and runs on its machines, and the cluster stays. (It does not grow yet.)"""
+    """A job names an existing cluster inside `AutoCluster`: the cluster, which had no machine, asks for those the job needs, releases them when they have nothing to do, and stays."""
     client = sdk()
-    cluster = client.create_cluster(a_cluster({"group": {"DesiredVMCount": 1}})).Id
-    task = a_task("bash -c 'echo $BATCH_COMPUTE_CLUSTER_ID'", "attach/", InstanceCount=2)
+    cluster = client.create_cluster(a_cluster({"group": {"DesiredVMCount": 0}})).Id
+    task = a_task("bash -c 'echo $BATCH_COMPUTE_CLUSTER_ID; sleep 1'", "attach/", InstanceCount=2)
     task["AutoCluster"] = {"ClusterId": cluster, "ImageId": "img-ubuntu", "InstanceType": TYPE}
-    job = run({"attach_cluster": task})
+    job = client.create_job(a_job({"attach_cluster": task})).Id
+    grown = wait_for("machines for the job", lambda: client.get_cluster(cluster).Groups.get("attached-1"))
+    assert grown.DesiredVMCount == 2 and grown.InstanceType == TYPE, grown
+    finished(job)
     assert {said(job, "attach_cluster", number).strip() for number in range(2)} == {cluster}
-    assert client.get_cluster(cluster).State == "Active"
+    wait_for("the release of its machines", lambda: list(client.get_cluster(cluster).Groups) == ["group"])
+    left = client.get_cluster(cluster)
+    assert left.State == "Active" and left.Groups["group"].DesiredVMCount == 0, left
     client.delete_cluster(cluster)
     wait_for("the end of the cluster", lambda: gone(lambda: client.get_cluster(cluster)))
