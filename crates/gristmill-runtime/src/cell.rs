@@ -6,7 +6,7 @@ use crate::{
     protocol::{self, Room, Ticket},
     sandbox::{self, AtStage, Next, Report, Setup, SetupError},
     spawner::Streams,
-    spec::{Ended, Exit, ProgramSpec, RunEvent, SandboxSpec, Stage, Usage},
+    spec::{Ended, Exit, RunEvent, SandboxSpec, Series, SeriesEvent, Stage, Usage},
     sys,
 };
 use rustix::{
@@ -41,6 +41,8 @@ pub(crate) struct Cell {
 /// What happens in a sandbox at the moment.
 struct Run {
     ticket: Ticket,
+    /// How many of its programs have not ended so far.
+    left: usize,
     /// What pid 1 said last, besides that it started.
     last: Option<Report>,
     started: bool,
@@ -53,18 +55,26 @@ struct Run {
 }
 
 impl Run {
-    fn new(ticket: Ticket) -> Self {
+    fn new(ticket: Ticket, series: &Series) -> Self {
         let (last, deadline) = (None, None);
-        Self { ticket, last, started: false, deadline, killed: false, signalled: false }
+        Self {
+            ticket,
+            left: series.each.len(),
+            last,
+            started: false,
+            deadline,
+            killed: false,
+            signalled: false,
+        }
     }
 }
 
 impl Cell {
-    /// Makes a sandbox and lets its pid 1 run a program as soon as it is made.
+    /// Makes a sandbox and lets its pid 1 run programs as soon as it is made.
     pub(crate) fn make(
         setup: &Setup<'_>,
         ticket: Ticket,
-        program: &ProgramSpec,
+        series: &Series,
         streams: Streams,
     ) -> Result<Self, SetupError> {
         let (line, far) =
@@ -76,7 +86,7 @@ impl Cell {
             streams.attached().iter().chain([&far.as_fd()]).map(AsRawFd::as_raw_fd).collect();
         let child = sys::clone_child(namespaces, move || {
             sys::close_all_but(keep);
-            sys::exit_now(sandbox::run(setup, &far, program, streams))
+            sys::exit_now(sandbox::run(setup, &far, series, streams))
         })
         .at(Stage::Process, || "cannot make a process in namespaces of its own".into())?;
         Ok(Self {
@@ -87,7 +97,7 @@ impl Cell {
             counted: Usage::default(),
             idle_until: None,
             is_dying: false,
-            run: Run::new(ticket),
+            run: Run::new(ticket, series),
         })
     }
 
@@ -126,16 +136,16 @@ impl Cell {
         self.idle_until.is_some()
     }
 
-    /// Lets it run another program.
+    /// Lets it run other programs.
     pub(crate) fn take(
         &mut self,
         ticket: Ticket,
-        program: &ProgramSpec,
+        series: &Series,
         streams: &Streams,
     ) -> io::Result<()> {
-        let next = Next { program: program.clone() };
+        let next = Next { series: series.clone() };
         protocol::send(self.line.as_fd(), &next, &streams.attached(), SendFlags::DONTWAIT)?;
-        (self.run, self.idle_until) = (Run::new(ticket), None);
+        (self.run, self.idle_until) = (Run::new(ticket, series), None);
         Ok(())
     }
 
@@ -145,7 +155,7 @@ impl Cell {
     }
 
     /// Reads what pid 1 reports: what the agent should hear, and whether more can follow.
-    pub(crate) fn hear(&mut self, room: &mut Room) -> (Vec<RunEvent>, bool) {
+    pub(crate) fn hear(&mut self, room: &mut Room) -> (Vec<SeriesEvent>, bool) {
         let mut news = Vec::new();
         loop {
             match protocol::receive(self.line.as_fd(), room, RecvFlags::DONTWAIT) {
@@ -156,21 +166,27 @@ impl Cell {
         }
     }
 
-    fn on_report(&mut self, report: Report) -> Option<RunEvent> {
+    fn on_report(&mut self, report: Report) -> Option<SeriesEvent> {
         if self.run.last.is_some() || self.is_idle() {
             return None;
         }
         match report {
+            Report::Quick(ends) => {
+                self.run.left = self.run.left.saturating_sub(ends.len());
+                Some(SeriesEvent::Quick(ends))
+            }
             Report::Started(at_micros) if !self.run.started => {
                 self.run.started = true;
-                Some(RunEvent::Started { pid: self.child.pid, at_micros })
+                let started = RunEvent::Started { pid: self.child.pid, at_micros };
+                Some(SeriesEvent::Run(started))
             }
             Report::Started(_) => None,
             Report::Ended { status, started_micros, usage, clean } if self.may_stay(clean) => {
                 self.counted.add(&usage);
                 self.idle_until = Some(Instant::now() + IDLE_MAX);
                 let exit = self.exit(status);
-                Some(RunEvent::Exited(Ended { exit, usage, started_micros, kept: true }))
+                let ended = Ended { exit, usage, started_micros, kept: true };
+                Some(SeriesEvent::Run(RunEvent::Exited(ended)))
             }
             Report::Ended { clean, .. } => {
                 if clean {
@@ -192,29 +208,34 @@ impl Cell {
     }
 
     /// Pid 1 ended, and with it everything in the sandbox: the last word on the run, if there was one.
-    pub(crate) fn collected(&mut self, init_status: i32, total: &Usage) -> Option<RunEvent> {
+    pub(crate) fn collected(&mut self, init_status: i32, total: &Usage) -> Option<SeriesEvent> {
         if self.is_idle() {
             return None;
         }
+        if self.run.last.is_none() && !self.run.started && self.run.left > 1 {
+            return Some(SeriesEvent::Lost);
+        }
+        Some(SeriesEvent::Run(self.last_word(init_status, total)))
+    }
+
+    fn last_word(&mut self, init_status: i32, total: &Usage) -> RunEvent {
         let usage = Usage {
             user_micros: total.user_micros.saturating_sub(self.counted.user_micros),
             system_micros: total.system_micros.saturating_sub(self.counted.system_micros),
             resident_bytes_max: total.resident_bytes_max,
         };
         let (status, started_micros) = match self.run.last.take() {
-            Some(Report::Failed(failure)) => return Some(RunEvent::Failed(failure)),
+            Some(Report::Failed(failure)) => return RunEvent::Failed(failure),
             Some(Report::Ended { status, started_micros, .. }) => (status, started_micros),
-            Some(Report::Started(_)) | None if self.ended_by_bounds(init_status) => {
-                (init_status, 0)
-            }
+            None if self.ended_by_bounds(init_status) => (init_status, 0),
             // A program cannot reach pid 1: somebody outside did, or the machine is in trouble.
-            Some(Report::Started(_)) | None => {
+            Some(Report::Started(_) | Report::Quick(_)) | None => {
                 let what = "pid 1 of the sandbox was ended from outside";
-                return Some(RunEvent::Failed(SetupError::new(Stage::Process, what).into()));
+                return RunEvent::Failed(SetupError::new(Stage::Process, what).into());
             }
         };
         let exit = self.exit(status);
-        Some(RunEvent::Exited(Ended { exit, usage, started_micros, kept: false }))
+        RunEvent::Exited(Ended { exit, usage, started_micros, kept: false })
     }
 
     fn exit(&self, status: i32) -> Exit {

@@ -67,8 +67,9 @@ pub(crate) struct Prepared {
     pub layer: Layer,
     /// Whether overlays may skip writing back what will be thrown away.
     pub volatile: bool,
-    /// Whether a change that follows another one at once has another time.
-    pub fine_times: bool,
+    /// The file system (`st_dev`) of the node's directory, if a change there that follows another one
+    /// at once has another time.
+    pub fine_times: Option<u64>,
 }
 
 /// Names below the node's directory. All but the scratch directories of runs live on one small
@@ -337,9 +338,9 @@ pub(crate) fn own_directory(path: &Path, mode: u32, identity: Identity) -> io::R
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-/// Whether two changes of a file in this directory never have the same time, once it was looked at
-/// in between (Linux 6.13 on most disks). Older kernels count ticks.
-pub(crate) fn has_fine_times(directory: &Path) -> io::Result<bool> {
+/// The file system of this directory, if two changes of a file there never have the same time, once it
+/// was looked at in between (Linux 6.13 on most disks). Older kernels count ticks.
+pub(crate) fn fine_times(directory: &Path) -> io::Result<Option<u64>> {
     let path = directory.join("times");
     let file = fs::File::create(&path)?;
     let mut times = BTreeSet::new();
@@ -348,8 +349,9 @@ pub(crate) fn has_fine_times(directory: &Path) -> io::Result<bool> {
         let about = file.metadata()?;
         times.insert((about.ctime(), about.ctime_nsec()));
     }
+    let device = file.metadata()?.dev();
     fs::remove_file(&path)?;
-    Ok(times.len() as u64 == FINE_TIMES_TRIALS)
+    Ok((times.len() as u64 == FINE_TIMES_TRIALS).then_some(device))
 }
 
 /// Changes within some microseconds, far less than a tick.

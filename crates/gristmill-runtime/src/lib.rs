@@ -12,7 +12,9 @@
 //! ```
 //!
 //! Making a sandbox costs several times what starting a program costs, so one that a program left
-//! without a trace waits for the next run of its *lineage* ([`SandboxSpec::lineage`]).
+//! without a trace waits for the next run of its *lineage* ([`SandboxSpec::lineage`]). Words between
+//! processes cost more than looking for traces, so such a sandbox takes several programs at a time
+//! ([`Series`]) and goes on by itself while they are quick.
 //!
 //! Invariants
 //! - A run ends with exactly one [`RunEvent::Failed`] or [`RunEvent::Exited`], and by then no
@@ -58,6 +60,6 @@ pub use node::{Node, NodeError, NodeOptions, NodeReport};
 pub use shared::SharedFiles;
 pub use spawner::{RunHandle, SpawnError, Spawner, Streams};
 pub use spec::{
-    Ended, Exit, Identity, Limits, MountKind, ProgramSpec, Root, RunEvent, SandboxMount,
-    SandboxSpec, Stage, StartFailure, Usage,
+    Ended, Exit, Identity, Limits, MountKind, ProgramSpec, QuickEnd, Root, RunEvent, SandboxMount,
+    SandboxSpec, Series, SeriesEvent, Stage, StartFailure, Usage,
 };

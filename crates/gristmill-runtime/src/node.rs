@@ -211,7 +211,7 @@ fn prepare(
         host_pieces(privileged, &level, notes).map_err(preparing("read the mount table"))?;
     let (layer, volatile) = (Layer::Disk, true);
     let fine_times =
-        host::has_fine_times(&directory).map_err(preparing("write into the node's directory"))?;
+        host::fine_times(&directory).map_err(preparing("write into the node's directory"))?;
     let mut prepared =
         Prepared { directory, privileged, identity, pieces, layer, volatile, fine_times };
     mount_base(&prepared, &level).map_err(preparing("fill the node's directory"))?;

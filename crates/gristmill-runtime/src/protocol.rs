@@ -4,7 +4,7 @@
 //! message too large for a packet (a huge environment) travels in a memory file whose
 //! descriptor comes first; its packet is empty.
 
-use crate::spec::{ProgramSpec, RunEvent, SandboxSpec};
+use crate::spec::{SandboxSpec, Series, SeriesEvent};
 use rustix::{
     fs::{MemfdFlags, memfd_create},
     io::Errno,
@@ -29,7 +29,7 @@ pub(crate) type Ticket = u64;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Start a run. Descriptors: standard output, standard error, and standard input if it has one.
-    Spawn { ticket: Ticket, sandbox: Box<SandboxSpec>, program: ProgramSpec },
+    Spawn { ticket: Ticket, sandbox: Box<SandboxSpec>, series: Series },
     /// Send `SIGTERM` to the program, and after the grace kill its tree.
     Stop { ticket: Ticket, grace_millis: u64 },
     /// Kill its tree now.
@@ -44,7 +44,7 @@ pub(crate) struct Notice {
     /// About which run.
     pub ticket: Ticket,
     /// What happened.
-    pub event: RunEvent,
+    pub event: SeriesEvent,
 }
 
 /// Larger messages travel in a memory file. Well below the smallest socket buffer.

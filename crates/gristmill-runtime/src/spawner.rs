@@ -6,7 +6,7 @@
 
 use crate::{
     protocol::{self, Notice, Request, Room, Ticket},
-    spec::{ProgramSpec, RunEvent, SandboxSpec, Stage, StartFailure},
+    spec::{ProgramSpec, RunEvent, SandboxSpec, Series, SeriesEvent, Stage, StartFailure},
 };
 use rustix::net::{RecvFlags, SendFlags};
 use std::{
@@ -30,7 +30,7 @@ pub enum SpawnError {
     Ask(#[source] io::Error),
 }
 
-type Listener = Box<dyn FnMut(RunEvent) + Send>;
+type Listener = Box<dyn FnMut(SeriesEvent) + Send>;
 
 /// Where the standard streams of a program lead.
 pub struct Streams {
@@ -115,9 +115,28 @@ impl Spawner {
         streams: Streams,
         listener: impl FnMut(RunEvent) + Send + 'static,
     ) -> Result<RunHandle, SpawnError> {
+        let mut listener = listener;
+        let of_one = move |event| match event {
+            SeriesEvent::Run(event) => listener(event),
+            SeriesEvent::Quick(_) | SeriesEvent::Lost => {} // nothing is between one program
+        };
+        self.spawn_series(sandbox, &Series::of_one(program.clone()), streams, of_one)
+    }
+
+    /// [`Spawner::spawn_connected`] for several programs. As soon as one takes longer than some
+    /// milliseconds, leaves a trace or writes much, the series ends with it: those behind it are not
+    /// started, and the events are those of a single run. The files behind the streams of a series
+    /// must be open for reading, too. Killing or stopping is meant for a program that was `Started`.
+    pub fn spawn_series(
+        &self,
+        sandbox: &SandboxSpec,
+        series: &Series,
+        streams: Streams,
+        listener: impl FnMut(SeriesEvent) + Send + 'static,
+    ) -> Result<RunHandle, SpawnError> {
         let ticket = self.shared.open(Box::new(listener))?;
         let request =
-            Request::Spawn { ticket, sandbox: Box::new(sandbox.clone()), program: program.clone() };
+            Request::Spawn { ticket, sandbox: Box::new(sandbox.clone()), series: series.clone() };
         let attached = streams.attached();
         let socket = self.shared.socket.as_fd();
         if let Err(error) = protocol::send(socket, &request, &attached, SendFlags::empty()) {
@@ -188,7 +207,7 @@ impl Shared {
 
     fn tell(&self, Notice { ticket, event }: Notice) {
         let Some(mut listener) = self.runs().open.remove(&ticket) else { return };
-        let last = !matches!(event, RunEvent::Started { .. });
+        let last = event.is_last();
         listener(event);
         if !last {
             self.runs().open.insert(ticket, listener);
@@ -203,11 +222,11 @@ impl Shared {
             std::mem::take(&mut runs.open)
         };
         for (_, mut listener) in open {
-            listener(RunEvent::Failed(StartFailure {
+            listener(SeriesEvent::Run(RunEvent::Failed(StartFailure {
                 stage: Stage::Spawner,
                 errno: None,
                 message: "the process that makes sandboxes is gone".into(),
-            }));
+            })));
         }
     }
 }

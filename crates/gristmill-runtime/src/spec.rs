@@ -114,6 +114,51 @@ pub struct ProgramSpec {
     pub directory: String,
 }
 
+/// Programs that follow each other in one sandbox without a word in between, as long as each is quick
+/// and leaves nothing behind. They are the same but for a part of their environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Series {
+    /// What they have in common.
+    pub program: ProgramSpec,
+    /// What each has in its environment beside that; at least one.
+    pub each: Vec<Vec<(String, String)>>,
+    /// How long a program may take for another one to follow it, in milliseconds; also how long the
+    /// start of one waits to be told together with its end.
+    pub quick_millis: u32,
+}
+
+impl Series {
+    /// How long a quick program takes, if nobody says otherwise.
+    pub const QUICK_MILLIS: u32 = 8;
+
+    /// One program.
+    pub fn of_one(program: ProgramSpec) -> Self {
+        Self { program, each: vec![Vec::new()], quick_millis: Self::QUICK_MILLIS }
+    }
+}
+
+/// What happens to a series, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeriesEvent {
+    /// So many programs ended, quickly and without a trace, and another one follows: what is said from
+    /// now on is about that one.
+    Quick(Vec<QuickEnd>),
+    /// The first program that is not quick, or the last of the series.
+    Run(RunEvent),
+    /// The sandbox ended in the middle of the series, and nobody knows in which program. The last word.
+    Lost,
+}
+
+impl SeriesEvent {
+    /// Whether nothing follows.
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Quick(_) | Self::Run(RunEvent::Started { .. }) => false,
+            Self::Lost | Self::Run(RunEvent::Failed(_) | RunEvent::Exited(_)) => true,
+        }
+    }
+}
+
 /// What happens to a run, in order. `Failed` and `Exited` are the last word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunEvent {
@@ -196,6 +241,26 @@ pub struct Ended {
     /// it. Its scratch directory and the sources of its mounts must stay as they are until a run
     /// with the same sandbox or [`Spawner::let_go`](crate::Spawner::let_go).
     pub kept: bool,
+}
+
+/// The end of a program of a series that another one follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuickEnd {
+    /// Its exit status.
+    pub code: i32,
+    /// When it started, in microseconds since 1970.
+    pub started_micros: i64,
+    /// When it ended.
+    pub ended_micros: i64,
+    /// All that it wrote to its standard output; the file is empty again.
+    pub stdout: Vec<u8>,
+    /// The same of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl QuickEnd {
+    /// The most that it may have written to each stream, in bytes.
+    pub const SAID_BYTES_MAX: u64 = 16 << 10;
 }
 
 /// How a program ended.

@@ -16,7 +16,7 @@ use crate::{
     protocol::{self, Notice, Request, Room, Ticket},
     sandbox::{self, AtStage, Filter, Setup, SetupError},
     spawner::Streams,
-    spec::{ProgramSpec, Root, RunEvent, SandboxSpec, Stage},
+    spec::{Root, RunEvent, SandboxSpec, Series, SeriesEvent, Stage},
     sys,
 };
 use gristmill_faults::{self as faults, Point};
@@ -131,9 +131,9 @@ impl Supervisor {
 
     fn on_request(&mut self, request: Request, attached: Vec<OwnedFd>) {
         match request {
-            Request::Spawn { ticket, sandbox, program } => {
-                if let Err(error) = self.spawn(ticket, &sandbox, &program, attached) {
-                    self.tell(ticket, RunEvent::Failed(error.into()));
+            Request::Spawn { ticket, sandbox, series } => {
+                if let Err(error) = self.spawn(ticket, &sandbox, &series, attached) {
+                    self.tell(ticket, SeriesEvent::Run(RunEvent::Failed(error.into())));
                 }
             }
             Request::Kill { ticket } => {
@@ -159,7 +159,7 @@ impl Supervisor {
         &mut self,
         ticket: Ticket,
         sandbox: &SandboxSpec,
-        program: &ProgramSpec,
+        series: &Series,
         attached: Vec<OwnedFd>,
     ) -> Result<(), SetupError> {
         let streams = Streams::of_attached(attached)
@@ -169,18 +169,18 @@ impl Supervisor {
             let _ = sandbox::give_output(output.as_fd(), self.prepared.identity);
         }
         let waiting = self.cells.values_mut().find(|cell| cell.fits(sandbox));
-        if waiting.is_some_and(|cell| cell.take(ticket, program, &streams).is_ok()) {
+        if waiting.is_some_and(|cell| cell.take(ticket, series, &streams).is_ok()) {
             return Ok(());
         }
         self.let_go(&sandbox.scratch);
-        self.make(ticket, sandbox, program, streams)
+        self.make(ticket, sandbox, series, streams)
     }
 
     fn make(
         &mut self,
         ticket: Ticket,
         sandbox: &SandboxSpec,
-        program: &ProgramSpec,
+        series: &Series,
         streams: Streams,
     ) -> Result<(), SetupError> {
         check(sandbox, &self.prepared)?;
@@ -193,7 +193,7 @@ impl Supervisor {
             .at(Stage::Limits, || "cannot make the control group".into())?;
         let (prepared, filter) = (&self.prepared, &self.filter);
         let setup = Setup { prepared, filter, group: &group, sandbox };
-        let made = Cell::make(&setup, ticket, program, streams);
+        let made = Cell::make(&setup, ticket, series, streams);
         let mut cell = made?.bound_by(group);
         let number = self.latest + 1;
         let watch = |fd: &OwnedFd, token| {
@@ -254,8 +254,8 @@ impl Supervisor {
         }
     }
 
-    fn tell(&mut self, ticket: Ticket, event: RunEvent) {
-        if matches!(event, RunEvent::Exited(_)) {
+    fn tell(&mut self, ticket: Ticket, event: SeriesEvent) {
+        if matches!(event, SeriesEvent::Run(RunEvent::Exited(_))) {
             faults::at(Point::SpawnerEnded);
         }
         self.outgoing.push_back(Notice { ticket, event });

@@ -216,14 +216,38 @@ pub(crate) fn default_signals() {
     }
 }
 
-/// Replaces this process by `path`. Returns only when that fails.
-pub(crate) fn execute(path: &CString, arguments: &[CString], env: &[CString]) -> io::Error {
-    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
-        texts.iter().map(|t| t.as_ptr()).chain([std::ptr::null()]).collect()
-    };
-    let (arguments, env) = (pointers(arguments), pointers(env));
-    // SAFETY: both lists end with a null pointer and live until the call is over.
-    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), env.as_ptr()) };
+/// Texts as the kernel takes them: a list of pointers with a null pointer at its end.
+pub(crate) struct Texts {
+    owned: Vec<CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { owned: Vec::new(), pointers: vec![std::ptr::null()] }
+    }
+}
+
+impl Texts {
+    pub(crate) fn push(&mut self, text: CString) {
+        self.pointers.insert(self.owned.len(), text.as_ptr());
+        self.owned.push(text);
+    }
+
+    /// Keeps the first `count` of them.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.owned.truncate(count);
+        self.pointers.truncate(self.owned.len());
+        self.pointers.push(std::ptr::null());
+    }
+}
+
+/// Replaces this process by `path`, without allocating. Returns only when that fails.
+pub(crate) fn execute(path: &CString, arguments: &Texts, env: &Texts) -> io::Error {
+    let (arguments, env) = (arguments.pointers.as_ptr(), env.pointers.as_ptr());
+    // SAFETY: both lists end with a null pointer, point to texts that they own, and live until the
+    // call is over.
+    unsafe { libc::execve(path.as_ptr(), arguments, env) };
     io::Error::last_os_error()
 }
 

@@ -5,8 +5,8 @@
 //! input and all runs have ended.
 
 use gristmill_runtime::{
-    Disk, Identity, MemoryScratch, Node, NodeOptions, ProgramSpec, RunEvent, RunHandle,
-    SandboxSpec, Streams,
+    Disk, Identity, MemoryScratch, Node, NodeOptions, ProgramSpec, RunHandle, SandboxSpec, Series,
+    SeriesEvent, Streams,
     terminal::{Terminal, WindowSize},
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use std::{
     error::Error,
     fs::File,
     io::{Write, stdin, stdout},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc,
     time::Duration,
 };
@@ -36,7 +36,12 @@ enum Order {
     Spawn {
         run: u64,
         sandbox: Box<SandboxSpec>,
-        program: ProgramSpec,
+        program: Box<ProgramSpec>,
+        /// The variables of each program of a series; empty: one program.
+        #[serde(default)]
+        each: Vec<Vec<(String, String)>>,
+        #[serde(default)]
+        quick_millis: u32,
         stdout: PathBuf,
         stderr: PathBuf,
         /// Memory to mount on the scratch directory, which does not exist yet.
@@ -61,7 +66,7 @@ enum Order {
 #[derive(Serialize)]
 struct Said {
     run: u64,
-    event: RunEvent,
+    event: SeriesEvent,
     located: Vec<Option<PathBuf>>,
 }
 
@@ -96,6 +101,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 run,
                 sandbox,
                 program,
+                each,
+                quick_millis,
                 stdout,
                 stderr,
                 scratch_bytes,
@@ -104,11 +111,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             } => {
                 let mount = |bytes| MemoryScratch::mount(&sandbox.scratch, bytes);
                 let mut scratch = scratch_bytes.map(mount).transpose()?;
-                let (out, err) = (File::create(stdout)?, File::create(stderr)?);
+                let series = if each.is_empty() {
+                    Series::of_one(*program)
+                } else {
+                    Series { program: *program, each, quick_millis }
+                };
+                let (out, err) = (output(&stdout, &series)?, output(&stderr, &series)?);
                 let ended = ended.clone();
                 let (layout, looked_at) = (layout.clone(), sandbox.clone());
-                let listener = move |event| {
-                    if !matches!(event, RunEvent::Started { .. }) {
+                let listener = move |event: SeriesEvent| {
+                    if event.is_last() {
                         drop(scratch.take());
                     }
                     let place = |path: &String| layout.locate(&looked_at, path);
@@ -120,7 +132,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let (agent, stdin) = terminal.map(|both| (both.agent, both.program)).unzip();
                 terminals.extend(agent);
                 let streams = Streams { stdin, stdout: out.into(), stderr: err.into() };
-                let handle = spawner.spawn_connected(&sandbox, &program, streams, listener)?;
+                let handle = spawner.spawn_series(&sandbox, &series, streams, listener)?;
                 handles.insert(run, handle);
             }
             Order::LetGo { scratch } => spawner.let_go(&scratch)?,
@@ -136,6 +148,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Programs of a series share a file, which is read between them.
+fn output(path: &Path, series: &Series) -> std::io::Result<File> {
+    match series.each.len() {
+        1 => File::create(path),
+        _ => File::options().read(true).append(true).create(true).open(path),
+    }
+}
+
 fn typed_into_a_terminal(text: String) -> std::io::Result<Terminal> {
     let terminal = Terminal::open(WindowSize { columns: 91, rows: 17 })?;
     rustix::io::write(&terminal.agent, text.as_bytes())?;
@@ -143,7 +163,7 @@ fn typed_into_a_terminal(text: String) -> std::io::Result<Terminal> {
 }
 
 fn say(said: Said, ended: &mpsc::Sender<()>) {
-    let last = !matches!(said.event, RunEvent::Started { .. });
+    let last = said.event.is_last();
     if let Ok(text) = serde_json::to_string(&said) {
         let _ = writeln!(stdout().lock(), "{text}"); // the reader may be gone
     }

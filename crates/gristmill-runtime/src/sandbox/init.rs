@@ -1,20 +1,24 @@
-//! The life of pid 1: it runs a program, collects everything that ends in the sandbox, and says
-//! what became of it. When the program left no trace it waits for the next one; otherwise it ends,
-//! and the kernel kills what remains in the process namespace.
+//! The life of pid 1: it runs programs, collects everything that ends in the sandbox, and says
+//! what became of them. When a program left no trace it goes on with the next one of the series, or
+//! waits for another series; otherwise it ends, and the kernel kills what remains in the process
+//! namespace.
 //!
 //! Invariants
 //! - Between two programs no process but pid 1 exists in the sandbox, and no signal is pending.
 //! - Pid 1 has nothing of a program open when it says that the program ended.
+//! - What is said after [`Report::Quick`] is about the program behind those it speaks of.
 
 use super::{
-    AtStage, Setup, SetupError, prepare,
+    AtStage, Setup, SetupError,
+    outputs::{Outputs, Said},
+    prepare,
     program::{self, Launch},
     traces::Traces,
 };
 use crate::{
     protocol::{self, Room},
     spawner::Streams,
-    spec::{ProgramSpec, Stage, StartFailure, Usage},
+    spec::{QuickEnd, Series, Stage, StartFailure, Usage},
     sys,
 };
 use rustix::{
@@ -24,19 +28,21 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// What pid 1 tells the spawner, one packet each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The program was executed, at this time in microseconds since 1970. Left out when it ended
-    /// within [`UNSAID`].
+    /// The next programs of the series ended, and one more follows.
+    Quick(Vec<QuickEnd>),
+    /// The program was executed, at this time in microseconds since 1970, and is the last of its
+    /// series. Left out when it was quick.
     Started(i64),
     /// It was not; nothing follows.
     Failed(StartFailure),
-    /// It ended.
+    /// It ended, and with it its series.
     Ended {
         /// Its wait status.
         status: i32,
@@ -44,23 +50,25 @@ pub(crate) enum Report {
         started_micros: i64,
         /// What it and everything it started used, if `clean`.
         usage: Usage,
-        /// Whether the sandbox is as it was and waits for the next program. If not, nothing follows.
+        /// Whether the sandbox is as it was and waits for the next series. If not, nothing follows.
         clean: bool,
     },
 }
 
-/// What the spawner tells pid 1: the next program. Descriptors: its streams.
+/// What the spawner tells pid 1: the next programs. Descriptors: their streams.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Next {
     /// Which.
-    pub program: ProgramSpec,
+    pub series: Series,
 }
 
-/// How long a start waits to be reported with the end.
-const UNSAID: Duration = Duration::from_millis(8);
+/// How long the end of a quick program waits to be reported together with others.
+const UNTOLD_MAX: Duration = Duration::from_millis(20);
+/// How much they may have written.
+const UNTOLD_BYTES_MAX: usize = 16 << 10;
 
 /// The body of pid 1. Its exit status means nothing; its reports do.
-pub(crate) fn run(setup: &Setup<'_>, line: &OwnedFd, first: &ProgramSpec, streams: Streams) -> i32 {
+pub(crate) fn run(setup: &Setup<'_>, line: &OwnedFd, first: &Series, streams: Streams) -> i32 {
     let say = |report: &Report| {
         // Nobody is left to hear about a failure.
         let _ = protocol::send(line.as_fd(), report, &[], SendFlags::empty());
@@ -77,8 +85,8 @@ pub(crate) fn run(setup: &Setup<'_>, line: &OwnedFd, first: &ProgramSpec, stream
     let mut streams = streams;
     let mut next: Option<Next> = None;
     loop {
-        let program = next.as_ref().map_or(first, |next| &next.program);
-        let outcome = init.carry_out(program, streams, traces.as_ref(), &say);
+        let series = next.as_ref().map_or(first, |next| &next.series);
+        let outcome = init.carry_out(series, streams, traces.as_ref(), &say);
         let clean = matches!(outcome, Ok(Report::Ended { clean: true, .. }));
         say(&outcome.unwrap_or_else(|error| Report::Failed(error.into())));
         if !clean {
@@ -107,62 +115,88 @@ impl Init {
         Ok(Self { nothing, stack: sys::Stack::default() })
     }
 
-    /// Runs one program to its end and looks at what it left.
+    /// Runs the programs of a series until one of them is not quick or is the last, runs that one to
+    /// its end, and looks at what it left.
     fn carry_out(
         &mut self,
-        program: &ProgramSpec,
+        series: &Series,
         streams: Streams,
         traces: Option<&Traces>,
         say: &impl Fn(&Report),
     ) -> Result<Report, SetupError> {
-        let pid = self.start(program, streams)?;
-        let started_micros = now_micros();
-        let mut tree = Tree { program: pid, status: None, usage: Usage::default() };
-        let mut patience = Some(UNSAID);
-        while tree.status.is_none() {
-            match sys::wait_for_signal(patience) {
-                Some(libc::SIGTERM) => sys::terminate_group(pid),
-                Some(_) => {}
-                None => {
-                    say(&Report::Started(started_micros));
-                    patience = None;
-                }
-            }
-            tree.collect();
-        }
-        let clean = traces.is_some_and(|traces| tree.end() && traces.none());
-        let status = tree.status.unwrap_or_default();
-        Ok(Report::Ended { status, started_micros, usage: tree.usage, clean })
+        let mut untold = Untold::default();
+        let outcome = self.go_through(series, streams, traces, &mut untold, say);
+        untold.tell(say);
+        outcome
     }
 
-    /// Starts the program; returns when it was executed.
-    fn start(&mut self, program: &ProgramSpec, streams: Streams) -> Result<i32, SetupError> {
-        let place = |fd: OwnedFd| {
-            above_streams(fd).at(Stage::Process, || "cannot place the program's streams".into())
+    fn go_through(
+        &mut self,
+        series: &Series,
+        streams: Streams,
+        traces: Option<&Traces>,
+        untold: &mut Untold,
+        say: &impl Fn(&Report),
+    ) -> Result<Report, SetupError> {
+        let Streams { stdin, stdout, stderr } = streams;
+        let stdin = stdin.map_or_else(|| self.nothing.try_clone(), Ok);
+        let place = |fd: io::Result<OwnedFd>| {
+            fd.and_then(above_streams)
+                .at(Stage::Process, || "cannot place the program's streams".into())
         };
-        let (stdout, stderr) = (place(streams.stdout)?, place(streams.stderr)?);
-        let stdin = streams.stdin.map(place).transpose()?;
-        let launch = Launch {
-            program,
-            texts: program::Texts::of(program)?,
-            streams: [
-                stdin.as_ref().unwrap_or(&self.nothing).as_fd(),
-                stdout.as_fd(),
-                stderr.as_fd(),
-            ],
-        };
-        // The child shares this memory until it has executed the program.
-        let mut failure = None;
-        let pid = sys::fork_until_execution(&mut self.stack, || {
-            let Err(error) = program::execute(&launch);
-            failure = Some(error);
-            sys::BROKEN
-        })
-        .at(Stage::Process, || "cannot make the program's process".into())?;
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(pid),
+        let (stdin, stdout, stderr) = (place(stdin)?, place(Ok(stdout))?, place(Ok(stderr))?);
+        let mut launch = Launch::of(series)?;
+        let quick = Duration::from_millis(series.quick_millis.into());
+        let several = series.each.len() > 1;
+        let outputs = several.then(|| Outputs::of([stdout.as_fd(), stderr.as_fd()]).ok());
+        let mut outputs = outputs.flatten();
+        for own in &series.each {
+            launch.add_env(own)?;
+            let fresh = outputs.as_ref().map(Outputs::open).transpose();
+            let fresh = fresh.at(Stage::Process, || "cannot open the streams anew".into())?;
+            let [output, errors] = match &fresh {
+                Some([output, errors]) => [output.as_fd(), errors.as_fd()],
+                None => [stdout.as_fd(), stderr.as_fd()],
+            };
+            let pid = start(&mut self.stack, &launch, [stdin.as_fd(), output, errors])?;
+            drop(fresh);
+            let started_micros = now_micros();
+            let mut tree = Tree { program: pid, status: None, usage: Usage::default() };
+            let is_long = tree.wait(quick, || {
+                untold.tell(say);
+                say(&Report::Started(started_micros));
+            });
+            let clean = traces.is_some_and(|traces| tree.end() && traces.none());
+            let status = tree.status.unwrap_or_default();
+            let goes_on = clean && !is_long && libc::WIFEXITED(status) && !untold.is_last(series);
+            match outputs.as_mut().filter(|_| goes_on).and_then(Outputs::take) {
+                Some(wrote) => untold.add(status, started_micros, wrote, say),
+                None => {
+                    return Ok(Report::Ended { status, started_micros, usage: tree.usage, clean });
+                }
+            }
         }
+        Err(SetupError::new(Stage::Spawner, "a series needs a program"))
+    }
+}
+
+/// Starts the program; returns when it was executed.
+fn start(
+    stack: &mut sys::Stack,
+    launch: &Launch,
+    streams: [BorrowedFd<'_>; 3],
+) -> Result<i32, SetupError> {
+    // The child shares this memory until it has executed the program.
+    let mut failure = None;
+    let pid = sys::fork_until_execution(stack, || {
+        let Err(error) = program::execute(launch, streams);
+        failure = Some(error);
+        sys::BROKEN
+    })
+    .at(Stage::Process, || "cannot make the program's process".into())?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(pid),
     }
 }
 
@@ -175,6 +209,42 @@ fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// Quick ends that were not reported so far.
+#[derive(Default)]
+struct Untold {
+    ends: Vec<QuickEnd>,
+    /// How many programs of the series were quick, with those that were reported.
+    count: usize,
+    since: Option<Instant>,
+    bytes: usize,
+}
+
+impl Untold {
+    /// Whether the program behind the quick ones is the last of its series.
+    fn is_last(&self, series: &Series) -> bool {
+        self.count + 1 >= series.each.len()
+    }
+
+    fn add(&mut self, status: i32, started_micros: i64, wrote: Said, say: &impl Fn(&Report)) {
+        let [stdout, stderr] = wrote;
+        self.count += 1;
+        self.bytes += stdout.len() + stderr.len();
+        let (code, ended_micros) = (libc::WEXITSTATUS(status), now_micros());
+        self.ends.push(QuickEnd { code, started_micros, ended_micros, stdout, stderr });
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if self.bytes > UNTOLD_BYTES_MAX || since.elapsed() > UNTOLD_MAX {
+            self.tell(say);
+        }
+    }
+
+    fn tell(&mut self, say: &impl Fn(&Report)) {
+        if !self.ends.is_empty() {
+            say(&Report::Quick(std::mem::take(&mut self.ends)));
+        }
+        (self.since, self.bytes) = (None, 0);
+    }
+}
+
 /// The processes of one program.
 struct Tree {
     program: i32,
@@ -183,6 +253,23 @@ struct Tree {
 }
 
 impl Tree {
+    /// Waits until the program has ended. Calls `announce` if it is not `quick`; whether it did.
+    fn wait(&mut self, quick: Duration, mut announce: impl FnMut()) -> bool {
+        let mut patience = Some(quick);
+        while self.status.is_none() {
+            match sys::wait_for_signal(patience) {
+                Some(libc::SIGTERM) => sys::terminate_group(self.program),
+                Some(_) => {}
+                None => {
+                    announce();
+                    patience = None;
+                }
+            }
+            self.collect();
+        }
+        patience.is_none()
+    }
+
     /// Collects what has ended so far.
     fn collect(&mut self) {
         while let Ok(Some(ended)) = sys::collect_next(false) {

@@ -2,7 +2,7 @@
 //!
 //! [`prepare`] makes the room: limits, files ([`files`]), giving up privileges ([`confine`]). Then
 //! pid 1 ([`init`]) runs one program after the other in it ([`program`]), as long as none of them
-//! leaves a trace ([`traces`]).
+//! leaves a trace ([`traces`]); what they write is taken out of two files ([`outputs`]).
 //!
 //! Order matters
 //! - Control groups first, while the host's files are in sight; files next, while privileges
@@ -12,6 +12,7 @@
 mod confine;
 mod files;
 mod init;
+mod outputs;
 mod program;
 mod seccomp;
 mod traces;

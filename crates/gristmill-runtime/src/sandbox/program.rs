@@ -2,7 +2,7 @@
 
 use super::{AtStage, SetupError};
 use crate::{
-    spec::{ProgramSpec, Stage},
+    spec::{ProgramSpec, Series, Stage},
     sys,
 };
 use nix::sys::signal::SigSet;
@@ -22,51 +22,70 @@ use std::{
 /// Where names are looked up when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Everything the new process needs.
+/// Everything a new process needs, made by its parent: what the child allocates before it executes
+/// its program stays in the parent's memory for ever.
 pub(super) struct Launch<'a> {
-    pub program: &'a ProgramSpec,
-    pub texts: Texts,
-    /// What becomes standard input, output and error. None of them is 0, 1 or 2.
-    pub streams: [BorrowedFd<'a>; 3],
+    program: &'a ProgramSpec,
+    /// The file that is executed.
+    path: PathBuf,
+    file: CString,
+    arguments: sys::Texts,
+    env: sys::Texts,
+    /// How much of the environment all programs of the series have.
+    common: usize,
 }
 
-/// Arguments and environment as the kernel takes them.
-pub(super) struct Texts {
-    arguments: Vec<CString>,
-    env: Vec<CString>,
-}
+impl<'a> Launch<'a> {
+    /// Enters the working directory and finds the program.
+    pub fn of(Series { program, .. }: &'a Series) -> Result<Self, SetupError> {
+        rustix::process::chdir(program.directory.as_str()).at(Stage::Directory, || {
+            format!("cannot enter the working directory `{}`", program.directory)
+        })?;
+        let name = name_of(program);
+        let path = look_up(name, search_path(&program.env))?;
+        let file = CString::new(path.as_os_str().as_encoded_bytes())
+            .at(Stage::Program, || format!("`{name}` holds a NUL character"))?;
+        let mut arguments = sys::Texts::default();
+        for argument in &program.arguments {
+            let argument = CString::new(argument.as_str());
+            arguments
+                .push(argument.at(Stage::Program, || "an argument holds a NUL character".into())?);
+        }
+        let mut launch =
+            Self { program, path, file, arguments, env: sys::Texts::default(), common: 0 };
+        launch.add_env(&program.env)?;
+        launch.common = program.env.len();
+        Ok(launch)
+    }
 
-impl Texts {
-    pub fn of(program: &ProgramSpec) -> Result<Self, SetupError> {
-        let arguments = program.arguments.iter().map(|a| CString::new(a.as_str()));
-        let env = program.env.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
-        Ok(Self {
-            arguments: arguments
-                .collect::<Result<_, _>>()
-                .at(Stage::Program, || "an argument holds a NUL character".into())?,
-            env: env
-                .collect::<Result<_, _>>()
-                .at(Stage::Program, || "an environment variable holds a NUL character".into())?,
-        })
+    /// The next program has these variables beside the common ones.
+    pub fn add_env(&mut self, own: &[(String, String)]) -> Result<(), SetupError> {
+        self.env.truncate(self.common);
+        for (name, value) in own {
+            let text = CString::new(format!("{name}={value}"));
+            self.env.push(
+                text.at(Stage::Program, || "an environment variable holds a NUL character".into())?,
+            );
+        }
+        Ok(())
     }
 }
 
+fn name_of(program: &ProgramSpec) -> &str {
+    program.arguments.first().map(String::as_str).unwrap_or_default()
+}
+
 /// The rest of the life of a new process that shares its parent's memory, where signals are held
-/// back and none is ignored.
-pub(super) fn execute(launch: &Launch<'_>) -> Result<Infallible, SetupError> {
-    let program = launch.program;
+/// back and none is ignored. None of the `streams` (standard input, output and error) is 0, 1 or 2.
+pub(super) fn execute(
+    launch: &Launch<'_>,
+    streams: [BorrowedFd<'_>; 3],
+) -> Result<Infallible, SetupError> {
     rustix::process::setsid().at(Stage::Process, || "cannot make a session".into())?;
-    connect(launch.streams).at(Stage::Process, || "cannot connect the program's streams".into())?;
-    rustix::process::chdir(program.directory.as_str()).at(Stage::Directory, || {
-        format!("cannot enter the working directory `{}`", program.directory)
-    })?;
-    let name = program.arguments.first().map(String::as_str).unwrap_or_default();
-    let path = look_up(name, search_path(&program.env))?;
-    let file = CString::new(path.as_os_str().as_encoded_bytes())
-        .at(Stage::Program, || format!("`{name}` holds a NUL character"))?;
+    connect(streams).at(Stage::Process, || "cannot connect the program's streams".into())?;
     SigSet::empty().thread_set_mask().at(Stage::Process, || "cannot release signals".into())?;
-    let error = sys::execute(&file, &launch.texts.arguments, &launch.texts.env);
-    Err(explain(name, &path, &error))
+    let error = sys::execute(&launch.file, &launch.arguments, &launch.env);
+    Err(explain(name_of(launch.program), &launch.path, &error))
 }
 
 /// Input and output lead where the agent said; everything else closes with the execution. A terminal

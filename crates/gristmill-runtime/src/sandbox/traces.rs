@@ -45,6 +45,8 @@ pub(super) struct Traces {
 struct Watched {
     fd: OwnedFd,
     about: Stat,
+    /// Whether its change time alone tells.
+    by_time: bool,
     attributes_length: usize,
     /// Names in a directory, as the kernel lists them.
     names: Option<Vec<u8>>,
@@ -94,14 +96,20 @@ impl Gathered {
 }
 
 impl Traces {
-    /// Notes how everything is now, as pid 1 will see it. `None`: this sandbox cannot be judged.
-    pub fn begin(gathered: Gathered, queues: Option<OwnedFd>, fine_times: bool) -> Option<Self> {
+    /// Notes how everything is now, as pid 1 will see it. `fine_times`: the file system on which each
+    /// change that follows a look has another time. `None`: this sandbox cannot be judged.
+    pub fn begin(
+        gathered: Gathered,
+        queues: Option<OwnedFd>,
+        fine_times: Option<u64>,
+    ) -> Option<Self> {
         let Gathered { mut watched, too_much } = gathered;
         for one in &mut watched {
             // Owners are counted anew since pid 1 entered its user namespace.
             one.about = fstat(&one.fd).ok()?;
+            one.by_time = Some(one.about.st_dev) == fine_times;
         }
-        let settled = fine_times || watched.iter().all(Watched::is_settled);
+        let settled = fine_times.is_some() || watched.iter().all(Watched::is_settled);
         if too_much || !settled {
             return None;
         }
@@ -138,7 +146,7 @@ impl Watched {
         } else {
             None
         };
-        Ok((Self { fd, about, attributes_length, names }, below))
+        Ok((Self { fd, about, by_time: false, attributes_length, names }, below))
     }
 
     fn is_untouched(&self) -> io::Result<bool> {
@@ -147,8 +155,10 @@ impl Watched {
             == (then.st_mode, then.st_uid, then.st_gid, then.st_nlink, then.st_size)
             && (now.st_ctime, now.st_ctime_nsec, now.st_mtime, now.st_mtime_nsec)
                 == (then.st_ctime, then.st_ctime_nsec, then.st_mtime, then.st_mtime_nsec);
-        Ok(same
-            && attributes_length(self.fd.as_fd())? == self.attributes_length
+        if !same || self.by_time {
+            return Ok(same);
+        }
+        Ok(attributes_length(self.fd.as_fd())? == self.attributes_length
             && match &self.names {
                 Some(names) => entries(self.fd.as_fd())?.names == *names,
                 None => true,
@@ -210,8 +220,9 @@ fn is_directory(about: &Stat) -> bool {
 /// Length of the list of extended attributes, access lists among them. The change time tells when
 /// a value changed.
 fn attributes_length(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    let mut none = [0_u8; 0];
-    match rustix::fs::flistxattr(fd, &mut none) {
+    // Names that do not fit are an error: what has so many cannot be judged.
+    let mut names = [0_u8; 512];
+    match rustix::fs::flistxattr(fd, &mut names) {
         Err(Errno::OPNOTSUPP) => Ok(0),
         length => Ok(length?),
     }
@@ -272,7 +283,7 @@ mod tests {
         let judged = |top: &Path| {
             let mut gathered = Gathered::new();
             gathered.tree(top);
-            Traces::begin(gathered, None, false).is_some()
+            Traces::begin(gathered, None, None).is_some()
         };
         assert!(judged(top.path()), "an empty directory");
         fs::write(top.path().join("fresh"), "words").expect("written");

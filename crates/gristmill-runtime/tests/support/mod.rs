@@ -3,8 +3,8 @@
 #![allow(dead_code)] // each test binary uses a part
 
 use gristmill_runtime::{
-    Ended, Exit, Identity, Limits, MountKind, ProgramSpec, Root, RunEvent, SandboxMount,
-    SandboxSpec, StartFailure,
+    Ended, Exit, Identity, Limits, MountKind, ProgramSpec, QuickEnd, Root, RunEvent, SandboxMount,
+    SandboxSpec, SeriesEvent, StartFailure,
 };
 use serde_json::{Value, json};
 use std::{
@@ -53,6 +53,10 @@ pub struct Agent {
     orders: Option<ChildStdin>,
     said: Receiver<Value>,
     events: BTreeMap<u64, Vec<RunEvent>>,
+    /// Programs of series that another one followed.
+    pub quick: BTreeMap<u64, Vec<QuickEnd>>,
+    /// Series whose sandbox ended in the middle.
+    lost: Vec<u64>,
     /// For each run, where the paths of its plan were found.
     pub located: BTreeMap<u64, Vec<Option<PathBuf>>>,
     runs: u64,
@@ -110,6 +114,10 @@ pub struct Plan {
     pub locate: Vec<String>,
     /// Typed into a terminal that is the program's standard input.
     pub typed: Option<String>,
+    /// The value of `N` for each program of a series; empty: one program.
+    pub series: Vec<String>,
+    /// How long programs of a series may take. Long: other work on the machine must not end a series.
+    pub quick_millis: u32,
 }
 
 impl Plan {
@@ -127,6 +135,12 @@ impl Plan {
     /// The sandbox of another run, for another program.
     pub fn like(mut self, other: &SandboxSpec) -> Self {
         self.sandbox = SandboxSpec { id: self.sandbox.id, ..other.clone() };
+        self
+    }
+
+    /// A series of so many programs; the variable `N` counts them from 1.
+    pub fn series(mut self, count: u32) -> Self {
+        self.series = (1..=count).map(|n| n.to_string()).collect();
         self
     }
 
@@ -182,7 +196,8 @@ impl Agent {
             writeln!(orders, "{enter}").expect("sent");
             let orders = Some(orders);
             let (report, events, located) = (Value::Null, BTreeMap::new(), BTreeMap::new());
-            Self { by, report, top, child, orders, said, events, located, runs: 0 }
+            let (quick, lost) = (BTreeMap::new(), vec![]);
+            Self { by, report, top, child, orders, said, events, quick, lost, located, runs: 0 }
         };
         agent.report =
             agent.said.recv_timeout(SILENCE_MAX).expect("the driver enters its namespaces");
@@ -253,6 +268,8 @@ impl Agent {
             scratch_bytes: None,
             locate: vec![],
             typed: None,
+            series: vec![],
+            quick_millis: 20_000,
         }
     }
 
@@ -287,6 +304,8 @@ impl Agent {
             "run": run, "sandbox": plan.sandbox, "program": plan.program,
             "stdout": stdout, "stderr": stderr, "scratch_bytes": plan.scratch_bytes,
             "locate": plan.locate, "typed": plan.typed,
+            "quick_millis": plan.quick_millis,
+            "each": plan.series.iter().map(|n| [("N", n)]).collect::<Vec<_>>(),
         }}));
     }
 
@@ -329,12 +348,33 @@ impl Agent {
             if let Some(found) = self.events.get(&run).and_then(|e| e.iter().find(|e| wanted(e))) {
                 return found.clone();
             }
-            let said = self.said.recv_timeout(SILENCE_MAX).expect("the agent says what happens");
-            let event = serde_json::from_value(said["event"].clone()).expect("an event");
-            let number = said["run"].as_u64().expect("a number");
-            self.events.entry(number).or_default().push(event);
-            let located = serde_json::from_value(said["located"].clone()).expect("paths");
-            self.located.insert(number, located);
+            self.listen();
+        }
+    }
+
+    fn listen(&mut self) {
+        let said = self.said.recv_timeout(SILENCE_MAX).expect("the agent says what happens");
+        let number = said["run"].as_u64().expect("a number");
+        match serde_json::from_value(said["event"].clone()).expect("an event") {
+            SeriesEvent::Run(event) => self.events.entry(number).or_default().push(event),
+            SeriesEvent::Quick(ends) => self.quick.entry(number).or_default().extend(ends),
+            SeriesEvent::Lost => self.lost.push(number),
+        }
+        let located = serde_json::from_value(said["located"].clone()).expect("paths");
+        self.located.insert(number, located);
+    }
+
+    /// Waits until a program of the series has ended.
+    pub fn wait_quick(&mut self, run: u64) {
+        while !self.quick.contains_key(&run) {
+            self.listen();
+        }
+    }
+
+    /// Waits until a series is lost.
+    pub fn wait_lost(&mut self, run: u64) {
+        while !self.lost.contains(&run) {
+            self.listen();
         }
     }
 
