@@ -56,6 +56,8 @@ pub struct LogRequest {
     pub stream: u32,
     /// From where.
     pub offset: u64,
+    /// How long the agent may wait for the first byte.
+    pub wait: Duration,
     /// Gets the bytes and whether the run is over.
     pub reply: oneshot::Sender<(Vec<u8>, bool)>,
 }
@@ -108,21 +110,22 @@ impl Sessions {
         lines.get(&worker).map_or(self.started, |line| line.heard).elapsed()
     }
 
-    /// Asks an agent for bytes of a live log. `None`: it is not on the line.
+    /// Asks an agent for bytes of a live log, for the first of which it may wait. `None`: it is not on
+    /// the line.
     pub async fn read_log(
         &self,
         worker: WorkerId,
         run: RunId,
-        stream: u32,
-        offset: u64,
+        (stream, offset): (u32, u64),
+        wait: Duration,
     ) -> Option<(Vec<u8>, bool)> {
         let logs = {
             let lines = self.lines.lock().expect("no holder of the lock panics");
             lines.get(&worker)?.logs.clone()
         };
         let (reply, answer) = oneshot::channel();
-        logs.send(LogRequest { run, stream, offset, reply }).await.ok()?;
-        tokio::time::timeout(HELLO_TIMEOUT, answer).await.ok()?.ok()
+        logs.send(LogRequest { run, stream, offset, wait, reply }).await.ok()?;
+        tokio::time::timeout(wait + HELLO_TIMEOUT, answer).await.ok()?.ok()
     }
 
     /// Where shells on this machine travel. `None`: its agent is not on the line.
@@ -538,6 +541,7 @@ impl Session<'_> {
             stream: request.stream,
             offset: request.offset,
             bytes_max: 256 * 1024,
+            wait_ms: u32::try_from(request.wait.as_millis()).unwrap_or(u32::MAX),
         }))
         .await
     }

@@ -480,6 +480,9 @@ pub struct ReadLog {
     /// At most so many bytes.
     #[prost(uint32, tag = "5")]
     pub bytes_max: u32,
+    /// How long the answer may wait for the first of them, milliseconds. An older agent answers at once.
+    #[prost(uint32, tag = "6")]
+    pub wait_ms: u32,
 }
 
 impl From<FromAgentKind> for FromAgent {

@@ -16,8 +16,12 @@ use std::time::{Duration, Instant};
 
 /// The longest time a reader may wait for bytes.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// How often the agent is asked again while a reader waits.
+/// How long an agent waits for bytes before it answers that there are none.
+const AGENT_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How often is looked again while a reader waits for a run to begin, or an agent does not wait.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// The shortest time between two looks at the world.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The parts of the path.
 pub struct LogPlace<'a> {
@@ -54,13 +58,23 @@ pub async fn read(
     let offset = number(query, "offset")?;
     let wait = Duration::from_secs(number(query, "wait")?).min(WAIT_MAX);
     let since = Instant::now();
+    let mut turns = door.mill.published().turns();
     loop {
-        let (bytes, over) = match state(door, call, &place).await? {
+        let asked = Instant::now();
+        turns.mark_unchanged();
+        let state = state(door, call, &place).await?;
+        let running = match state {
             InstanceState::Running { worker, run, .. }
-            | InstanceState::Placed { worker, run, .. } => {
-                door.sessions.read_log(worker, run, stream, offset).await.unwrap_or_default()
+            | InstanceState::Placed { worker, run, .. } => Some((worker, run)),
+            _ => None,
+        };
+        let (bytes, over) = match running {
+            Some((worker, run)) => {
+                let wait = wait.saturating_sub(since.elapsed()).min(AGENT_WAIT_MAX);
+                let read = door.sessions.read_log(worker, run, (stream, offset), wait).await;
+                read.unwrap_or_default()
             }
-            state => (Vec::new(), state != InstanceState::Waiting),
+            None => (Vec::new(), state != InstanceState::Waiting),
         };
         if !bytes.is_empty() || over || since.elapsed() >= wait {
             let next = offset + bytes.len() as u64;
@@ -70,7 +84,13 @@ pub async fn read(
             ];
             return Ok(Reply::Bytes(bytes, headers));
         }
-        tokio::time::sleep(ASK_EVERY).await;
+        let pause = ASK_EVERY.saturating_sub(asked.elapsed());
+        if running.is_some() {
+            tokio::time::sleep(pause).await;
+        } else {
+            let _ = tokio::time::timeout(pause, turns.changed()).await; // the world, or the pause
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 }
 
