@@ -24,12 +24,15 @@ mod network;
 mod oss;
 mod package;
 mod place;
+mod program;
 mod resident;
 mod results;
 mod runs;
 mod shell;
 mod trouble;
+mod turns;
 mod work;
+mod writes;
 
 use gristmill_images::Hold;
 use gristmill_runtime::{Identity, Node, NodeOptions};

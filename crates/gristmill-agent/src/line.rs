@@ -33,7 +33,7 @@ const NEIGHBOURS_EVERY: Duration = Duration::from_secs(2);
 /// Beat until the server says another one.
 const BEAT_DEFAULT: Duration = Duration::from_secs(5);
 /// Runs beyond those that execute which may wait here for their turn, for each slot.
-const AHEAD_PER_SLOT: u32 = 16;
+const AHEAD_PER_SLOT: u32 = 64;
 /// Reports in one message.
 const REPORTS_MAX: usize = 512;
 /// Bytes of streams after which a message is full.
@@ -232,9 +232,9 @@ impl Line {
                 return Some(ControlFlow::Break(()));
             }
             ToAgentKind::Task(task) => drop(self.tasks.insert(task.number, Arc::from(task))),
-            ToAgentKind::Run(run) => self.on_run(run),
-            ToAgentKind::Runs(runs) => runs.iter().for_each(|run| self.on_run(run)),
-            ToAgentKind::Cancel(cancel) => self.place.runs.cancel(cancel.run),
+            ToAgentKind::Run(run) => self.on_runs([run]),
+            ToAgentKind::Runs(runs) => self.on_runs(runs.iter()),
+            ToAgentKind::Cancel(cancel) => self.place.cancel(cancel.run),
             ToAgentKind::Acknowledge(done) => {
                 faults::at(Point::AgentAcknowledged);
                 self.place.runs.acknowledge(&done.runs);
@@ -243,7 +243,7 @@ impl Line {
             ToAgentKind::ReadLog(wish) => {
                 let (place, say) = (self.place.clone(), say.clone());
                 tokio::spawn(async move {
-                    let log = logs::read(&place.runs, wish).await;
+                    let log = logs::read(&place.runs, &place.writes, wish).await;
                     let _ = say.send(FromAgentKind::Log(log).into()).await; // the line may be gone
                 });
             }
@@ -251,17 +251,19 @@ impl Line {
         None
     }
 
-    fn on_run(&self, run: Run) {
-        match self.tasks.get(&run.task) {
-            Some(task) => {
-                for _ in 0..faults::at(Point::AgentTake).times() {
-                    if let Some(begun) = self.place.runs.begin(task.clone(), run) {
-                        tokio::spawn(self.place.clone().carry_out(begun));
+    fn on_runs(&self, runs: impl IntoIterator<Item = Run>) {
+        for run in runs {
+            match self.tasks.get(&run.task) {
+                Some(task) => {
+                    for _ in 0..faults::at(Point::AgentTake).times() {
+                        let begun = self.place.runs.begin(task.clone(), run);
+                        begun.into_iter().for_each(|begun| self.place.turns.push(begun));
                     }
                 }
+                None => warn!(run = run.run, "a run of a task nobody described"),
             }
-            None => warn!(run = run.run, "a run of a task nobody described"),
         }
+        self.place.work();
     }
 
     fn on_welcome(&mut self, welcome: &Welcome) {

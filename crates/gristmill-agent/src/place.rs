@@ -203,7 +203,7 @@ impl RunDirectory {
     /// Opens the files that receive standard output and standard error, empty.
     pub fn open_streams(&self) -> io::Result<[fs::File; 2]> {
         let mut options = fs::File::options();
-        options.append(true).create(true).mode(STREAM_MODE);
+        options.read(true).append(true).create(true).mode(STREAM_MODE);
         let [stdout, stderr] = STREAMS.map(|name| options.open(self.log(name)));
         Ok([stdout?, stderr?])
     }

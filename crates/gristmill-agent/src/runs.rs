@@ -1,5 +1,6 @@
 //! The runs this agent holds: what executes, and results nobody has acknowledged.
 
+use crate::work::now;
 use gristmill_wire::agent::{Report, Run, RunEnd, Streams, Task};
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,21 @@ pub struct Begun {
     pub run: Run,
     /// Becomes true when the run should end.
     pub cancelled: watch::Receiver<bool>,
+    /// When this machine was told of it, microseconds since 1970.
+    pub taken: i64,
+    /// Whether it must not share a turn: its sandbox was lost in one.
+    pub alone: bool,
+}
+
+impl Begun {
+    /// Whether another run may follow this one in its sandbox at once: it is of the same task, which
+    /// has nothing that must be made before a program or kept after it but its streams.
+    pub fn leads(&self, other: &Self) -> bool {
+        let Task { inputs, outputs, logs, resident, .. } = &*self.task;
+        let plain = inputs.is_empty() && outputs.is_empty() && logs.is_empty();
+        let alone = self.alone || other.alone || *other.cancelled.borrow();
+        Arc::ptr_eq(&self.task, &other.task) && plain && resident.is_none() && !alone
+    }
 }
 
 impl Runs {
@@ -50,7 +66,7 @@ impl Runs {
         let (cancel, cancelled) = watch::channel(false);
         let report = Report { run: run.run, ..Report::default() };
         held.insert(run.run, Held { report, unsent: false, cancel, logs: None });
-        Some(Begun { task, run, cancelled })
+        Some(Begun { task, run, cancelled, taken: now(), alone: false })
     }
 
     /// The ids of all held runs, for `Hello`.
@@ -80,8 +96,13 @@ impl Runs {
         if let Some(said) = &report.streams {
             return [&said.stdout, &said.stderr].get(number).map(|said| Log::Said(said.to_vec()));
         }
-        let file = logs.as_ref()?.get(number)?.clone();
-        Some(Log::File { file, over: report.end.is_some() })
+        match logs {
+            Some(logs) => {
+                Some(Log::File { file: logs.get(number)?.clone(), over: report.end.is_some() })
+            }
+            None if report.end.is_none() => Some(Log::NotYet),
+            None => None,
+        }
     }
 
     /// The program started at this time (microseconds since 1970). It is news after
@@ -108,18 +129,17 @@ impl Runs {
     /// The run is over. A cancelled run has nobody to report to and is forgotten. `streams`: what
     /// the server has to store.
     pub fn ended(&self, run: u64, end: RunEnd, streams: Option<Streams>) {
-        {
-            let mut all = self.held();
-            match all.get_mut(&run) {
-                Some(held) if *held.cancel.borrow() => drop(all.remove(&run)),
-                Some(held) => {
-                    held.report.end = Some(end);
-                    held.report.streams = streams;
-                    held.unsent = true;
-                }
-                None => {}
+        let mut all = self.held();
+        match all.get_mut(&run) {
+            Some(held) if *held.cancel.borrow() => drop(all.remove(&run)),
+            Some(held) => {
+                held.report.end = Some(end);
+                held.report.streams = streams;
+                held.unsent = true;
             }
+            None => {}
         }
+        drop(all);
         self.news.notify_one();
     }
 
@@ -184,6 +204,8 @@ impl Runs {
 /// What a run says on one of its streams.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Log {
+    /// Not here yet: the run waits for its turn, or its end is being put together.
+    NotYet,
     /// In a file.
     File {
         /// Which.

@@ -38,7 +38,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 /// Numbers of shells' directories, apart from those of runs.
-const DIRECTORIES_FROM: u64 = 1 << 63;
+const DIRECTORIES_FROM: u64 = 5 << 61;
 /// Where a shell begins.
 const HOME: &str = "/root";
 /// What runs when no command was given: the best shell of the image.

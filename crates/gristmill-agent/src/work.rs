@@ -1,14 +1,17 @@
-//! One run from package to last upload.
+//! One turn from package to last upload.
 //!
 //! ```text
-//! directories -> package -> inputs -> program -> logs, outputs -> report
+//! turn -> directories -> package -> inputs -> program -> logs, outputs -> report
 //! ```
 //!
 //! What can go wrong has one type, [`Trouble`], which knows whose fault it is. Logs are uploaded
 //! whatever happened; outputs also after a failed program, because a failed run's results are
 //! wanted for diagnosis, but not when the run was cancelled.
 //!
-//! Start at [`Place::carry_out`].
+//! Runs of one task that need nothing before their program and keep nothing after it but its streams
+//! share a turn and all of this: see [`Turn`](crate::turns::Turn).
+//!
+//! Start at [`Place::work`].
 
 use crate::{
     inputs::Inputs,
@@ -19,41 +22,35 @@ use crate::{
     results::{self, Kept, Notes},
     runs::{Begun, Runs},
     trouble::{Trouble, chain},
+    turns::{Turn, Turns},
+    writes::Writes,
 };
 use gristmill_faults::{self as faults, Point};
 use gristmill_model::Cause;
 use gristmill_mounts::remote::{Patience, Remote};
 use gristmill_objects::{ObjectStore, remote::EndpointError};
 use gristmill_runtime::{
-    Exit, Identity, Layout, Limits, Node, NodeReport, ProgramSpec, RunEvent, RunHandle,
-    SandboxMount, SandboxSpec, Spawner, Stage, StartFailure, command,
+    Identity, Layout, Limits, Node, NodeReport, ProgramSpec, QuickEnd, SandboxMount, SandboxSpec,
+    Spawner, command,
 };
 use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Spans, Streams, Task};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::{
         Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
-use tokio::{
-    sync::{Notify, Semaphore, mpsc, watch},
-    time::Instant,
-};
-use tracing::{Instrument, debug, info, info_span, warn};
+use tokio::sync::{Notify, watch};
+use tracing::{Instrument, debug, info, info_span};
 
 /// The working directory of every program.
 pub const WORKDIR: &str = "/batchcompute/workdir";
 /// Search path of programs that set none.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How long a start waits to be reported with the end: a program shorter than this costs the
-/// server one commit instead of two.
-pub(crate) const START_UNSAID_MAX: Duration = Duration::from_millis(20);
-/// How long a program may take to end after `SIGTERM`.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Processes and threads of one sandbox.
 const PROCESSES_MAX: u64 = 4_096;
 /// Open files of one process.
@@ -65,6 +62,8 @@ pub struct Place {
     pub config: AgentConfig,
     /// The runs it holds.
     pub runs: Runs,
+    /// Who waits for what they write.
+    pub(crate) writes: Writes,
     /// What was made before the first run.
     pub(crate) machine: Machine,
     pub(crate) spawner: Spawner,
@@ -81,8 +80,8 @@ pub struct Place {
     pub(crate) directories: RunDirectories,
     /// Programs that stay.
     pub(crate) residents: Pool,
-    /// How many programs run at a time.
-    slots: Semaphore,
+    /// Who waits for a slot.
+    pub(crate) turns: Arc<Turns>,
     /// The longest stream that the server stores itself; 0: none.
     pub(crate) short_max: AtomicU64,
     /// Rings when this machine can run nothing any more.
@@ -108,10 +107,11 @@ impl Place {
             let _ = letting.let_go(scratch);
         };
         let directories = RunDirectories::new(machine.top.clone(), owner, let_go);
-        let slots = Semaphore::new(usize::try_from(config.slots.max(1)).unwrap_or(1));
+        let turns = Arc::new(Turns::new(config.slots));
         Ok(Self {
             config,
             runs,
+            writes: Writes::default(),
             machine,
             spawner,
             layout,
@@ -122,7 +122,7 @@ impl Place {
             stores,
             directories,
             residents: Pool::default(),
-            slots,
+            turns,
             short_max: AtomicU64::new(0),
             broken,
         })
@@ -149,45 +149,76 @@ impl Place {
         }
     }
 
-    /// Carries out one run and leaves its result in [`Place::runs`].
-    pub async fn carry_out(self: Arc<Self>, mut begun: Begun) {
-        let run = begun.run.run;
-        let taken = now();
-        // In the order in which they came.
-        let turn = unless_cancelled(&mut begun.cancelled, self.slots.acquire()).await;
-        let Ok(_slot) = turn else {
-            let cancelled = RunEnd { kind: EndKind::Cancelled.into(), ..RunEnd::default() };
-            return self.runs.ended(run, cancelled, None);
-        };
-        let span = info_span!(
-            "run",
-            run,
-            job = begun.task.job,
-            task = begun.task.task,
-            instance = begun.run.instance
-        );
-        let turned = now();
-        let (mut end, streams) = self.execute(begun).instrument(span.clone()).await;
-        end.spans = Some(self.spans(run, taken, turned, end.at));
+    /// Lets free slots work, as long as somebody waits.
+    pub fn work(self: &Arc<Self>) {
+        while let Some(mut slot) = self.turns.claim() {
+            let place = self.clone();
+            tokio::spawn(async move {
+                while let Some(turn) = slot.next(place.takes_short_streams()) {
+                    place.carry_out(turn).await;
+                }
+            });
+        }
+    }
+
+    /// Whether what programs of a series say can go to the server.
+    fn takes_short_streams(&self) -> bool {
+        self.short_max.load(Ordering::Relaxed) >= QuickEnd::SAID_BYTES_MAX
+    }
+
+    /// The server does not want this run.
+    pub fn cancel(&self, run: u64) {
+        self.runs.cancel(run);
+        if self.turns.remove(run).is_some() {
+            self.runs.ended(run, cancelled(), None);
+        }
+    }
+
+    /// Carries out a turn and leaves the results in [`Place::runs`].
+    async fn carry_out(self: &Arc<Self>, mut turn: Turn) {
+        let Begun { task, run, cancelled: wanted_no_more, .. } = &turn.begun;
+        if *wanted_no_more.borrow() {
+            self.runs.ended(run.run, cancelled(), None);
+            return self.give_back(turn.next);
+        }
+        let (job, task, instance) = (&task.job, &task.task, run.instance);
+        let span = info_span!("run", run = run.run, job, task, instance);
+        let (mut end, streams) = self.execute(&mut turn).instrument(span.clone()).await;
+        end.spans = Some(self.spans(&turn, end.at));
+        let Turn { mut begun, next, is_lost, .. } = turn;
+        if is_lost {
+            begun.alone = true;
+            let next = next.into_iter().map(|begun| Begun { alone: true, ..begun });
+            return self.give_back(std::iter::once(begun).chain(next).collect());
+        }
+        self.give_back(next);
         span.in_scope(
             || debug!(kind = ?end.kind(), number = end.number, message = end.message, "ended"),
         );
-        self.runs.ended(run, end, streams);
+        self.runs.ended(begun.run.run, end, streams);
     }
 
-    /// Where the time went of a run that heard of its place at `turned` and whose program ended at `ended`.
-    fn spans(&self, run: u64, taken: i64, turned: i64, ended: i64) -> Spans {
+    /// Where the time went of the turn's run, whose program ended at `ended`.
+    pub(crate) fn spans(&self, turn: &Turn, ended: i64) -> Spans {
         let micros = |from: i64, to: i64| u64::try_from(to.saturating_sub(from)).unwrap_or(0);
         Spans {
-            waited_micros: micros(taken, turned),
-            prepared_micros: micros(turned, self.runs.started_at(run)),
+            waited_micros: micros(turn.begun.taken, turn.since),
+            prepared_micros: micros(turn.since, self.runs.started_at(turn.begun.run.run)),
             kept_micros: micros(ended, now()),
         }
     }
 
-    async fn execute(&self, begun: Begun) -> (RunEnd, Option<Streams>) {
+    /// These were not started.
+    pub(crate) fn give_back(self: &Arc<Self>, runs: VecDeque<Begun>) {
+        if !runs.is_empty() {
+            self.turns.give_back(runs);
+            self.work();
+        }
+    }
+
+    async fn execute(self: &Arc<Self>, turn: &mut Turn) -> (RunEnd, Option<Streams>) {
         let (mut notes, mut streams) = (Notes::default(), None);
-        let end = match self.try_execute(begun, &mut notes, &mut streams).await {
+        let end = match self.try_execute(turn, &mut notes, &mut streams).await {
             Ok(end) => RunEnd { detail: notes.into_text(), ..end },
             Err(trouble) => {
                 if trouble != Trouble::Cancelled {
@@ -201,14 +232,14 @@ impl Place {
 
     /// `streams` is set to what the server has to store, whatever the result is.
     async fn try_execute(
-        &self,
-        mut begun: Begun,
+        self: &Arc<Self>,
+        turn: &mut Turn,
         notes: &mut Notes,
         streams: &mut Option<Streams>,
     ) -> Result<RunEnd, Trouble> {
-        let (task, run) = (begun.task.clone(), begun.run);
+        let (task, first) = (turn.begun.task.clone(), turn.begun.run.run);
         if let Some(wish) = &task.resident {
-            return self.serve_call(begun, wish, notes).await;
+            return self.serve_call(&mut turn.begun, wish, notes).await;
         }
         let words = command::split(&task.command_line).map_err(|error| Trouble::Job {
             cause: Cause::Command,
@@ -216,7 +247,7 @@ impl Place {
         })?;
         self.machine.neighbours.look();
         let lineage = lineage(&task);
-        let made = self.directories.make(run.run, lineage.as_deref());
+        let made = self.directories.make(first, lineage.as_deref());
         let mut directory = made.map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no directory for the run", format!("{error:#}"))
         })?;
@@ -224,22 +255,25 @@ impl Place {
         let store = self.open_store(&opening).map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no object store", chain(&error))
         })?;
-        let remote = Remote::new(store, Patience::default(), run.run);
+        let remote = Remote::new(store, Patience::default(), first);
         let prepared = unless_cancelled(
-            &mut begun.cancelled,
+            &mut turn.begun.cancelled,
             self.prepare(&task, &directory, &opening, &remote, notes),
         )
         .await;
         let (mut inputs, mounts) = prepared??;
-        let sandbox = self.sandbox(&run.run.to_string(), directory.scratch(), mounts, lineage);
+        let sandbox = self.sandbox(&first.to_string(), directory.scratch(), mounts, lineage);
         let program = ProgramSpec {
             arguments: words,
-            env: environment(&task, run.instance),
+            env: machine_environment(&task.env),
             directory: WORKDIR.to_owned(),
         };
-        let ended =
-            self.run_program(&mut begun, &mut directory, &mut inputs, &sandbox, &program).await;
+        let ended = self.run_programs(turn, &mut directory, &mut inputs, &sandbox, program).await;
         faults::at(Point::AgentEnded);
+        if turn.is_lost {
+            return ended;
+        }
+        let run = turn.begun.run;
         let cancelled = matches!(ended, Err(Trouble::Cancelled));
         let uploads = results::Uploads {
             task: &task,
@@ -317,102 +351,11 @@ impl Place {
             lineage,
         }
     }
-
-    async fn run_program(
-        &self,
-        begun: &mut Begun,
-        directory: &mut RunDirectory,
-        inputs: &mut Inputs,
-        sandbox: &SandboxSpec,
-        program: &ProgramSpec,
-    ) -> Result<RunEnd, Trouble> {
-        let run = begun.run.run;
-        let [stdout, stderr] = directory.open_streams().map_err(|error| {
-            Trouble::of_machine(Cause::Sandbox, "no file for the program's output", error)
-        })?;
-        self.runs.set_logs(run, [directory.log("stdout"), directory.log("stderr")]);
-        faults::at(Point::AgentStart)
-            .or_fail()
-            .map_err(|fault| Trouble::of_machine(Cause::Sandbox, "no program", fault))?;
-        let (say, mut events) = mpsc::unbounded_channel();
-        let listener = move |event| drop(say.send(event)); // nobody listens when the run is over
-        let handle = self
-            .spawner
-            .spawn(sandbox, program, stdout.into(), stderr.into(), listener)
-            .map_err(|error| {
-            self.broken.notify_one();
-            Trouble::of_machine(Cause::Sandbox, "no sandbox", chain(&error))
-        })?;
-        let timeout = Duration::from_secs(u64::from(begun.task.timeout.max(1)));
-        let deadline = tokio::time::sleep(timeout);
-        tokio::pin!(deadline);
-        let (announcement, mut unsaid) = (tokio::time::sleep(Duration::ZERO), false);
-        tokio::pin!(announcement);
-        let (mut timed_out, mut cancelled, mut lost) = (false, false, None);
-        loop {
-            tokio::select! {
-                event = events.recv() => match event {
-                    Some(RunEvent::Started { at_micros, .. }) => {
-                        faults::at(Point::AgentStarted);
-                        self.runs.started(run, at_micros);
-                        announcement.as_mut().reset(Instant::now() + START_UNSAID_MAX);
-                        unsaid = true;
-                    }
-                    Some(RunEvent::Failed(_)) if cancelled => return Err(Trouble::Cancelled),
-                    Some(RunEvent::Failed(failure)) => return Err(self.not_started(failure)),
-                    Some(RunEvent::Exited(ended)) => {
-                        if ended.kept {
-                            directory.keep();
-                        }
-                        if ended.started_micros > 0 {
-                            self.runs.started(run, ended.started_micros);
-                        }
-                        let lost = if cancelled { Some(Trouble::Cancelled) } else { lost };
-                        return lost.map_or(Ok(end_of(ended.exit, timed_out)), Err);
-                    }
-                    None => return Err(Trouble::of_machine(Cause::Sandbox, "the sandbox is gone", "no word of its end")),
-                },
-                () = &mut announcement, if unsaid => {
-                    unsaid = false;
-                    self.runs.announce(run);
-                }
-                () = &mut deadline, if !timed_out => {
-                    timed_out = true;
-                    stop(&handle, Duration::ZERO);
-                }
-                trouble = inputs.lost(), if lost.is_none() => {
-                    lost = Some(trouble);
-                    stop(&handle, Duration::ZERO);
-                }
-                _ = begun.cancelled.wait_for(|wanted| *wanted), if !cancelled => {
-                    cancelled = true;
-                    stop(&handle, GRACE);
-                }
-            }
-        }
-    }
 }
 
-impl Place {
-    /// A machine whose spawner is gone is of no more use; another takes its place.
-    pub(crate) fn not_started(&self, failure: StartFailure) -> Trouble {
-        if failure.stage == Stage::Spawner {
-            self.broken.notify_one();
-        }
-        let is_users = failure.is_users();
-        match (failure.stage, failure.message) {
-            (Stage::MountPoint, message) => Trouble::Job { cause: Cause::Mount, message },
-            (_, message) if is_users => Trouble::Job { cause: Cause::Command, message },
-            (_, message) => Trouble::Infrastructure { cause: Cause::Sandbox, message },
-        }
-    }
-}
-
-pub(crate) fn stop(handle: &RunHandle, grace: Duration) {
-    let asked = if grace.is_zero() { handle.kill() } else { handle.stop(grace) };
-    if let Err(error) = asked {
-        warn!(%error, "could not stop a program; its sandbox ends with the agent");
-    }
+/// The end of a run that the server does not want.
+fn cancelled() -> RunEnd {
+    RunEnd { kind: EndKind::Cancelled.into(), ..RunEnd::default() }
 }
 
 /// Runs `work` until the server does not want the run any more.
@@ -426,30 +369,20 @@ pub(crate) async fn unless_cancelled<T>(
     }
 }
 
-pub(crate) fn end_of(exit: Exit, timed_out: bool) -> RunEnd {
-    let (kind, number) = match exit {
-        _ if timed_out => (EndKind::TimedOut, 0),
-        Exit::Code(code) => (EndKind::Exited, code),
-        Exit::Signal(signal) => (EndKind::Signalled, signal),
-        Exit::OutOfMemory => (EndKind::OutOfMemory, 0),
-    };
-    RunEnd { at: now(), kind: kind.into(), number, ..RunEnd::default() }
-}
-
-/// Which runs may follow each other in one sandbox: those of one task that mounts nothing, as what is
-/// mounted is another thing for each run.
+/// Which runs may follow each other in one sandbox: those of one job that find the same package there,
+/// leave the same outputs and mount nothing, as what is mounted is another thing for each run.
 fn lineage(task: &Task) -> Option<String> {
-    task.inputs.is_empty().then(|| format!("{}/{}", task.job, task.task))
+    let Task { job, package, inputs, outputs, .. } = task;
+    let outputs: Vec<&str> = outputs.iter().map(|output| output.local.as_str()).collect();
+    inputs.is_empty().then(|| format!("{job} {package:?} {outputs:?}"))
 }
 
-/// What the program sees (`reference/api.md` 14.1): a base, the service's names, then what
-/// cluster and task set.
-fn environment(task: &Task, instance: u32) -> Vec<(String, String)> {
+/// What one run's program sees beside what the task's programs have in common (`reference/api.md`
+/// 14.1). What cluster and task set wins.
+pub(crate) fn own_environment(task: &Task, instance: u32) -> Vec<(String, String)> {
     let names = ["BATCH_COMPUTE_DAG_INSTANCE_ID", "BATCH_COMPUTE_INSTANCE_ID"];
-    let mut env: BTreeMap<String, String> =
-        names.into_iter().map(|name| (name.to_owned(), instance.to_string())).collect();
-    env.extend(task.env.clone());
-    machine_environment(&env)
+    let free = names.into_iter().filter(|name| !task.env.contains_key(*name));
+    free.map(|name| (name.to_owned(), instance.to_string())).collect()
 }
 
 /// These variables on top of those that every program of a machine has.
@@ -470,21 +403,41 @@ pub fn now() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gristmill_wire::agent::Mapping;
+
+    #[test]
+    fn tasks_of_one_job_with_equal_files_share_sandboxes() {
+        let task = |job: &str, package: &str, output: &str| Task {
+            job: job.into(),
+            package: package.into(),
+            outputs: vec![Mapping { remote: "oss://bkt/".into(), local: output.into() }],
+            ..Task::default()
+        };
+        let one = lineage(&task("job-1", "oss://bkt/a", "/out/"));
+        assert_eq!(
+            lineage(&Task { task: "two".into(), ..task("job-1", "oss://bkt/a", "/out/") }),
+            one
+        );
+        for other in [
+            task("job-2", "oss://bkt/a", "/out/"),
+            task("job-1", "oss://bkt/b", "/out/"),
+            task("job-1", "oss://bkt/a", "/other/"),
+        ] {
+            assert_ne!(lineage(&other), one);
+        }
+        let inputs = vec![Mapping::default()];
+        assert_eq!(lineage(&Task { inputs, ..Task::default() }), None);
+    }
 
     #[test]
     fn what_a_task_sets_wins_over_the_service() {
         let mut task = Task::default();
         task.env.insert("HOME".into(), "/home/me".into());
-        let env: BTreeMap<_, _> = environment(&task, 3).into_iter().collect();
+        task.env.insert("BATCH_COMPUTE_INSTANCE_ID".into(), "mine".into());
+        let env: BTreeMap<_, _> = machine_environment(&task.env).into_iter().collect();
         assert_eq!(env["HOME"], "/home/me");
-        assert_eq!(env["BATCH_COMPUTE_DAG_INSTANCE_ID"], "3");
         assert!(env["PATH"].contains("/usr/bin"));
-    }
-
-    #[test]
-    fn a_program_killed_for_its_time_is_timed_out() {
-        assert_eq!(end_of(Exit::Signal(9), true).kind(), EndKind::TimedOut);
-        assert_eq!(end_of(Exit::Signal(9), false).kind(), EndKind::Signalled);
-        assert_eq!(end_of(Exit::Code(3), false).number, 3);
+        let own = own_environment(&task, 3);
+        assert_eq!(own, [("BATCH_COMPUTE_DAG_INSTANCE_ID".to_owned(), "3".to_owned())]);
     }
 }

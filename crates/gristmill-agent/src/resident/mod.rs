@@ -27,10 +27,11 @@ use crate::{
     inputs,
     oss::Opening,
     place::RunDirectory,
+    program::end_of,
     results::{self, Notes},
     runs::Begun,
     trouble::{Trouble, chain},
-    work::{Place, end_of, machine_environment, now, unless_cancelled},
+    work::{Place, machine_environment, now, unless_cancelled},
 };
 use gristmill_model::Cause;
 use gristmill_mounts::remote::{Patience, Remote};
@@ -103,7 +104,7 @@ impl Place {
     /// Carries out one run by a resident program.
     pub(crate) async fn serve_call(
         &self,
-        mut begun: Begun,
+        begun: &mut Begun,
         wish: &Wish,
         notes: &mut Notes,
     ) -> Result<RunEnd, Trouble> {
@@ -115,7 +116,7 @@ impl Place {
         let remote = self.remote(&self.opening(&task), begun.run.run)?;
         let fetched = inputs::fetch(self, &task, &directory, &remote);
         unless_cancelled(&mut begun.cancelled, fetched).await??;
-        let (process, outcome) = self.converse(&mut begun, wish, &kind, &directory).await?;
+        let (process, outcome) = self.converse(begun, wish, &kind, &directory).await?;
         let cancelled = matches!(outcome, Outcome::Cancelled);
         let uploads = results::Uploads {
             task: &task,

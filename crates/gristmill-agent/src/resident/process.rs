@@ -6,9 +6,10 @@ use super::{
 };
 use crate::{
     place::RunDirectory,
+    program::{GRACE, START_UNSAID_MAX, stop},
     runs::Begun,
     trouble::Trouble,
-    work::{GRACE, Place, START_UNSAID_MAX, now, stop},
+    work::{Place, now},
 };
 use gristmill_model::Cause;
 use gristmill_runtime::{
