@@ -1,4 +1,4 @@
-//! Measures Gristmill beside what it stands on: `cargo xtask bench short` and `bench read`.
+//! Measures Gristmill beside what it stands on: `cargo xtask bench short`, `bench read` and others.
 //!
 //! Figures of different runs are never compared, only figures of the same run: each round runs
 //! the floor, then Gristmill, and the result is the median of the ratios of the rounds. Everything
@@ -7,12 +7,17 @@
 //! On a machine with other work, run it as `chrt --rr 1 cargo xtask bench ...`: the floor and
 //! Gristmill then both go before that work. The scheduling class is part of the raw data.
 
+mod chain;
 mod create;
 mod floor;
+mod follow;
+mod idle;
+mod latency;
 mod line;
 mod machine;
 mod million;
 mod null;
+mod one;
 mod plan;
 mod processor;
 mod read;
@@ -36,6 +41,14 @@ use std::{
 pub enum Bench {
     /// Very short instances, beside a bare spawn loop and one with the same namespaces.
     Short(short::Short),
+    /// One `true` on an idle region, from submission to answer.
+    One(one::One),
+    /// A chain of dependent tasks.
+    Chain(chain::Chain),
+    /// Lines on their way from programs to those who follow their logs.
+    Follow(follow::Follow),
+    /// What a region holds and uses while nothing happens.
+    Idle(idle::Idle),
     /// Instances that cost nothing, on agents that answer at once: what the server costs.
     Null(null::Null),
     /// Durable, signed job creation, and what is left of it after `kill -9`.
@@ -66,6 +79,10 @@ impl Bench {
     pub fn run(&self, house: &House) -> Result<ExitCode> {
         match self {
             Self::Short(short) => short.run(house),
+            Self::One(one) => one.run(house),
+            Self::Chain(chain) => chain.run(house),
+            Self::Follow(follow) => follow.run(house),
+            Self::Idle(idle) => idle.run(house),
             Self::Null(null) => null.run(house),
             Self::Create(create) => create.run(house),
             Self::Million(million) => million.run(house),
@@ -85,6 +102,7 @@ impl Common {
         for what in [
             ["gristmill", "--bins"].as_slice(),
             &["gristmill-runtime", "--example", "spawn_floor"],
+            &["gristmill-runtime", "--example", "ticker"],
             &["gristmill-agent", "--example", "null_agent"],
         ] {
             let mut build = Command::new("cargo");

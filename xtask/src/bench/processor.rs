@@ -65,6 +65,56 @@ pub fn memory_mib(pid: u32) -> Result<f64> {
     Ok(kib(&field(&status, "VmRSS")) as f64 / 1024.0)
 }
 
+/// What a process holds, MiB.
+pub struct Memory {
+    /// Pages that several processes share count in equal parts.
+    pub proportional_mib: f64,
+    /// Pages of its own.
+    pub private_mib: f64,
+    /// All its pages.
+    pub resident_mib: f64,
+}
+
+/// What a process holds now.
+pub fn memory(pid: u32) -> Result<Memory> {
+    let sums = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let mib = |name: &str| kib(&field(&sums, name)) as f64 / 1024.0;
+    Ok(Memory {
+        proportional_mib: mib("Pss"),
+        private_mib: mib("Private_Clean") + mib("Private_Dirty"),
+        resident_mib: mib("Rss"),
+    })
+}
+
+/// Processes below this one with this name and role.
+pub fn named(wanted: &str) -> Result<Vec<u32>> {
+    let all = table()?;
+    let me = i32::try_from(std::process::id())?;
+    let found = all
+        .iter()
+        .filter(|(pid, process)| is_below(&all, **pid, me) && role(**pid, &process.name) == wanted);
+    Ok(found.map(|(pid, _)| pid.unsigned_abs()).collect())
+}
+
+/// A process and everything below it.
+pub fn with_descendants(pid: u32) -> Result<Vec<u32>> {
+    let all = table()?;
+    let top = i32::try_from(pid)?;
+    let below = all.keys().filter(|pid| is_below(&all, **pid, top));
+    Ok(std::iter::once(pid).chain(below.map(|pid| pid.unsigned_abs())).collect())
+}
+
+/// Processor seconds of one process that lives, to the microsecond, over all its threads.
+pub fn precise_seconds(pid: u32) -> Result<f64> {
+    let mut nanos = 0.0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end while we look.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        nanos += stat.split(' ').next().and_then(|it| it.parse::<f64>().ok()).unwrap_or(0.0);
+    }
+    Ok(nanos / 1e9)
+}
+
 /// Processor seconds of one process and what it collected.
 pub fn of_process(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;

@@ -136,6 +136,21 @@ impl Region {
         self.start.settings.push((name.to_owned(), value.to_owned()));
     }
 
+    /// The user's command, set up for this region.
+    pub fn bcs(&self, programs: &Path) -> Command {
+        let Endpoints { batchcompute_url, oss_url, region } = self.client.endpoints();
+        let mut command = Command::new(programs.join("bcs"));
+        command
+            .env("BCS_HOME", self.directory.path().join("client"))
+            .env("BCS_ENDPOINT", batchcompute_url)
+            .env("BCS_OSS_ENDPOINT", oss_url)
+            .env("BCS_REGION", region)
+            .env("BCS_OSSPATH", format!("oss://{BUCKET}/bcs/"))
+            .env("BCS_ACCESS_KEY_ID", KEY.0)
+            .env("BCS_ACCESS_KEY_SECRET", KEY.1);
+        command
+    }
+
     /// A directory of the region that goes with it.
     pub fn directory(&self) -> PathBuf {
         self.directory.path().to_owned()

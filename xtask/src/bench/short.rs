@@ -32,7 +32,7 @@ use std::{
 /// How far the two floors of a round may differ.
 const FLOORS_APART_MAX: f64 = 0.10;
 /// How often the job is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a job may take.
 const JOB_MAX: Duration = Duration::from_secs(1_800);
 
