@@ -87,3 +87,33 @@ impl Checkpoints {
         self.covered.take().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gristmill_core::Options;
+    use gristmill_store::{Store, StoreOptions};
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn what_one_covers_is_known_until_it_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut store, _) = Store::open(dir.path(), &StoreOptions::default()).expect("opens");
+        let (send, prepared) = channel();
+        let mut checkpoints = Checkpoints::start(move |prepared| send.send(prepared).is_ok());
+        assert!(!checkpoints.under_way());
+        let dirty = BTreeSet::from([EntityKey::Region, EntityKey::Market]);
+        let world = World::new(Options::default());
+        let begun = store.begin_checkpoint();
+        checkpoints.begin(Snapshot { world, dirty: dirty.clone(), begun });
+        assert!(checkpoints.under_way());
+        let prepared = prepared.recv().expect("the thread answers").expect("prepared");
+        store.write_checkpoint(&prepared).expect("written");
+        assert_eq!(checkpoints.end(), dirty);
+        assert!(!checkpoints.under_way());
+        drop(store);
+        let (_, recovered) = Store::open(dir.path(), &StoreOptions::default()).expect("opens");
+        let keys: Vec<_> = recovered.entities.into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["region"], "there is no market");
+    }
+}

@@ -115,11 +115,16 @@ mod tests {
     }
 
     /// One checkpoint: merged and written.
-    fn write(connection: &mut Connection, task: &TaskName, attempts: Vec<Attempt>) -> usize {
+    fn write(
+        connection: &mut Connection,
+        task: &TaskName,
+        through: u64,
+        attempts: Vec<Attempt>,
+    ) -> usize {
         let merged = merge(connection, (JOB, task), attempts).expect("merged");
         let transaction = connection.transaction().expect("begun");
         merged.replaced.iter().for_each(|key| segment::delete(&transaction, key).expect("gone"));
-        segment::insert(&transaction, JOB, task, &merged.segments).expect("written");
+        segment::insert(&transaction, (JOB, task), through, &merged.segments).expect("written");
         transaction.commit().expect("committed");
         merged.replaced.len()
     }
@@ -133,7 +138,7 @@ mod tests {
         for checkpoint in 0..checkpoints {
             let mine = (0..instances).filter(|number| number * 7_919 % checkpoints == checkpoint);
             let attempts = mine.map(|number| attempt(number, u64::from(number) + 1)).collect();
-            let replaced = write(&mut connection, &task, attempts);
+            let replaced = write(&mut connection, &task, checkpoint.into(), attempts);
             assert!(replaced < 2 * ROWS_MAX, "{replaced}");
             let rows = segment::keys(&connection, JOB, &task, &(0..instances)).expect("read");
             for instance in (0..instances).step_by(997) {
@@ -156,7 +161,7 @@ mod tests {
         let (mut connection, task) = (books(), "count".parse().expect("a legal name"));
         for start in (0..40_000).step_by(2_000) {
             let attempts = (start..start + 2_000).map(|it| attempt(it, it.into())).collect();
-            assert_eq!(write(&mut connection, &task, attempts), 0);
+            assert_eq!(write(&mut connection, &task, start.into(), attempts), 0);
         }
     }
 
@@ -165,7 +170,8 @@ mod tests {
         let (mut connection, task) = (books(), "count".parse().expect("a legal name"));
         for time in 1..=12 {
             let ended = Timestamp(time);
-            write(&mut connection, &task, vec![Attempt { ended, ..attempt(3, 1) }]);
+            let again = vec![Attempt { ended, ..attempt(3, 1) }];
+            write(&mut connection, &task, time.cast_unsigned(), again);
         }
         let mut found = Vec::new();
         segment::look(&connection, JOB, &task, &(3..4), &mut |it| found.push(it.ended.0))

@@ -28,6 +28,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "history_by_cluster",
         sql: include_str!("../migrations/0006_history_by_cluster.sql"),
     },
+    Step { name: "segment_span", sql: include_str!("../migrations/0007_segment_span.sql") },
 ];
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS migration (

@@ -25,6 +25,8 @@ use std::ops::Range;
 const FORMAT: u8 = 1;
 /// How many attempts one row holds at most: what a look at one instance has to unpack.
 const ATTEMPTS_MAX: usize = 1_024;
+/// So many bits of a row's number count the rows that one checkpoint adds to one task.
+const ROWS_BITS: u32 = 16;
 
 /// What is not plain about an attempt.
 #[derive(Serialize, Deserialize)]
@@ -56,11 +58,12 @@ pub(crate) fn cut(attempts: &[Attempt]) -> Vec<Segment> {
     attempts.chunks(ATTEMPTS_MAX).map(segment).collect()
 }
 
-/// Adds rows of one task.
+/// Adds rows of one task. `through` is the last event before them: it makes later rows have larger
+/// numbers, and larger ones than releases gave that counted from 1.
 pub(crate) fn insert(
     transaction: &Transaction<'_>,
-    job: JobId,
-    task: &TaskName,
+    (job, task): (JobId, &TaskName),
+    through: u64,
     segments: &[Segment],
 ) -> rusqlite::Result<()> {
     transaction
@@ -68,11 +71,12 @@ pub(crate) fn insert(
         .execute(params![job_key(job), task.as_str()])?;
     let Some(task) = number(transaction, job, task)? else { return Ok(()) };
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO segment (task, first, last, id, attempts, record) VALUES (?1, ?2, ?3,
-             (SELECT coalesce(max(id), 0) + 1 FROM segment WHERE task = ?1), ?4, ?5)",
+        "INSERT OR REPLACE INTO segment (task, first, last, id, attempts, record)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    for Segment { first, last, attempts, record } in segments {
-        insert.execute(params![task, first, last, *attempts as i64, record])?;
+    let numbers = (through << ROWS_BITS).cast_signed()..;
+    for (id, Segment { first, last, attempts, record }) in numbers.zip(segments) {
+        insert.execute(params![task, first, last, id, *attempts as i64, record])?;
     }
     Ok(())
 }
@@ -112,7 +116,7 @@ pub(crate) fn keys(
     let Some(task) = number(connection, job, task)? else { return Ok(Vec::new()) };
     connection
         .prepare_cached(
-            "SELECT first, last, id FROM segment
+            "SELECT first, last, id FROM segment INDEXED BY segment_span
              WHERE task = ?1 AND first < ?3 AND last >= ?2 ORDER BY id",
         )?
         .query_map(params![task, instances.start, instances.end], |row| {
@@ -156,7 +160,8 @@ pub(crate) fn look(
 ) -> rusqlite::Result<()> {
     let Some(task) = number(connection, job, task)? else { return Ok(()) };
     let mut rows = connection.prepare_cached(
-        "SELECT record FROM segment WHERE task = ?1 AND first < ?3 AND last >= ?2 ORDER BY id",
+        "SELECT record FROM segment INDEXED BY segment_span
+         WHERE task = ?1 AND first < ?3 AND last >= ?2 ORDER BY id",
     )?;
     let mut rows = rows.query(params![task, instances.start, instances.end])?;
     while let Some(row) = rows.next()? {

@@ -223,7 +223,7 @@ impl Store {
             let kept = segments.iter().filter(|((job, _), _)| !tail.is_deleted(*job));
             for ((job, task), Merged { segments, replaced }) in kept {
                 replaced.iter().try_for_each(|key| segment::delete(transaction, key))?;
-                segment::insert(transaction, *job, task, segments)?;
+                segment::insert(transaction, (*job, task), through.0, segments)?;
             }
             replace(transaction, checkpoint)?;
             Ok(faults::at(Point::CheckpointCommit).or_fail()?)

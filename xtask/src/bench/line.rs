@@ -6,7 +6,10 @@ use anyhow::{Context, Result, bail, ensure};
 use gristmill_cli::client::Credentials;
 use gristmill_wire::acs::{RequestParts, signed_headers};
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -62,9 +65,18 @@ impl Line {
 
     /// A GET whose answer is JSON.
     pub async fn get(&mut self, target: &str) -> Result<Value> {
+        Ok(self.timed_get(target).await?.0)
+    }
+
+    /// The same, and how long the answer took, the reading of its JSON aside.
+    pub async fn timed_get(&mut self, target: &str) -> Result<(Value, Duration)> {
+        let clock = Instant::now();
         let Answer { status, body } = self.ask("GET", target, b"").await?;
+        let took = clock.elapsed();
         ensure!(status == 200, "{target}: {status}: {}", String::from_utf8_lossy(&body));
-        serde_json::from_slice(&body).with_context(|| format!("{target} is not JSON"))
+        let value =
+            serde_json::from_slice(&body).with_context(|| format!("{target} is not JSON"))?;
+        Ok((value, took))
     }
 
     /// Submits a job: its id.

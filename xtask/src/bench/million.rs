@@ -221,9 +221,8 @@ pub async fn look_at_all(
     let (mut marker, mut seen) = (String::new(), 0);
     loop {
         let target = format!("/jobs/{job}/tasks/all/instances?Marker={marker}&MaxItemCount={PAGE}");
-        let clock = Instant::now();
-        let page = line.get(&target).await?;
-        times.push(clock.elapsed());
+        let (page, took) = line.timed_get(&target).await?;
+        times.push(took);
         for instance in page["Items"].as_array().context("a page has items")? {
             ensure!(is_whole(instance, seen), "instance {seen} is not all there: {instance}");
             seen += 1;

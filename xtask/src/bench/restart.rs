@@ -319,9 +319,8 @@ async fn turn_pages(
     let mut times: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
     while !over.get() {
         for (kind, target) in &kinds {
-            let clock = Instant::now();
-            line.get(target).await?;
-            times.entry(*kind).or_default().push(clock.elapsed());
+            let (_, took) = line.timed_get(target).await?;
+            times.entry(*kind).or_default().push(took);
         }
     }
     Ok(times)
