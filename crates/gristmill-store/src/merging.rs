@@ -45,7 +45,7 @@ pub(crate) fn merge(
         let span = span(&here);
         let mut all = BTreeMap::new();
         for row in &here {
-            segment::read(connection, row, &mut |attempt| {
+            segment::read(connection, row, &(0..u32::MAX), &mut |attempt| {
                 all.entry((attempt.instance, attempt.run)).or_insert(attempt);
             })?;
         }

@@ -193,7 +193,8 @@ impl Readers {
         })
     }
 
-    /// Lends a connection to `query`. One whose query failed is not used again.
+    /// Lends a connection to `query`, which sees one state of the books, however many statements it
+    /// takes. A connection whose query failed is not used again.
     fn read<T>(
         &self,
         what: &'static str,
@@ -201,12 +202,22 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let read = |source| StoreError::read(what, source);
         let mut lent = self.0.lend();
-        let result = query(lent.get().map_err(read)?);
+        let result = at_once(lent.get().map_err(read)?, query);
         if result.is_err() {
             lent.connection = None;
         }
         result.map_err(read)
     }
+}
+
+fn at_once<T>(
+    connection: &Connection,
+    query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let snapshot = connection.unchecked_transaction()?;
+    let answer = query(&snapshot)?;
+    snapshot.commit()?;
+    Ok(answer)
 }
 
 fn rows_of_0_1_0(

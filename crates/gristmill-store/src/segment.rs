@@ -17,7 +17,7 @@ use crate::{
 use gristmill_model::{
     InstanceNo, JobId, RunId, RunOutcome, TaskName, Timestamp, WorkerId, event::AfterRun,
 };
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -125,18 +125,24 @@ pub(crate) fn keys(
         .collect()
 }
 
-/// Hands out every attempt of a row.
+/// Hands out the attempts of a row that are of instances in a range.
 pub(crate) fn read(
     connection: &Connection,
     key: &Key,
+    wanted: &Range<u32>,
     found: &mut impl FnMut(Attempt),
 ) -> rusqlite::Result<()> {
     let Key { task, first, last, id } = key;
+    let blob = rusqlite::types::Type::Blob;
     connection
         .prepare_cached(
             "SELECT record FROM segment WHERE task = ?1 AND first = ?2 AND last = ?3 AND id = ?4",
         )?
-        .query_row(params![task, first, last, id], |row| unpack(row, &(0..u32::MAX), found))
+        .query_row(params![task, first, last, id], |row| {
+            decode(row.get_ref(0)?.as_blob()?, wanted, found).map_err(|damaged| {
+                rusqlite::Error::FromSqlConversionFailure(0, blob, Box::new(damaged))
+            })
+        })
 }
 
 /// Takes a row away.
@@ -150,7 +156,8 @@ pub(crate) fn delete(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Resu
         .map(drop)
 }
 
-/// Hands out the attempts of instances in a range, older rows first.
+/// Hands out the attempts of instances in a range, older rows first. The rows are found in the index
+/// alone: a row that does not hold one of the instances is not touched.
 pub(crate) fn look(
     connection: &Connection,
     job: JobId,
@@ -158,27 +165,10 @@ pub(crate) fn look(
     instances: &Range<u32>,
     found: &mut impl FnMut(Attempt),
 ) -> rusqlite::Result<()> {
-    let Some(task) = number(connection, job, task)? else { return Ok(()) };
-    let mut rows = connection.prepare_cached(
-        "SELECT record FROM segment INDEXED BY segment_span
-         WHERE task = ?1 AND first < ?3 AND last >= ?2 ORDER BY id",
-    )?;
-    let mut rows = rows.query(params![task, instances.start, instances.end])?;
-    while let Some(row) = rows.next()? {
-        unpack(row, instances, found)?;
+    for key in keys(connection, job, task, instances)? {
+        read(connection, &key, instances, found)?;
     }
     Ok(())
-}
-
-/// The attempts in the first column.
-fn unpack(
-    row: &Row<'_>,
-    wanted: &Range<u32>,
-    found: &mut impl FnMut(Attempt),
-) -> rusqlite::Result<()> {
-    let blob = rusqlite::types::Type::Blob;
-    decode(row.get_ref(0)?.as_blob()?, wanted, found)
-        .map_err(|damaged| rusqlite::Error::FromSqlConversionFailure(0, blob, Box::new(damaged)))
 }
 
 /// Removes up to `attempts_max` attempts of a job, at least one row if there is one, and its tasks
