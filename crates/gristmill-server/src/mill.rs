@@ -126,6 +126,7 @@ impl Mill {
             dirty,
             events_since_checkpoint: 0,
             checkpoints,
+            at_the_disk: Duration::ZERO,
             history,
             purge: true,
         };
@@ -211,6 +212,8 @@ struct Turner {
     dirty: BTreeSet<EntityKey>,
     events_since_checkpoint: usize,
     checkpoints: Checkpoints,
+    /// How long this turn wrote.
+    at_the_disk: Duration,
     history: HistoryConfig,
     /// Whether attempts of deleted jobs may be left.
     purge: bool,
@@ -235,13 +238,10 @@ impl Turner {
                 batch.push(request);
             }
             MEASURES.note_inbox(batch.len() + requests.len());
-            let clock = Instant::now();
-            let requests_now = batch.len();
+            let (clock, taken) = (Instant::now(), batch.len());
+            self.at_the_disk = Duration::ZERO;
             let stop = self.sort_out(batch, &mut more_to_place);
-            let took = clock.elapsed();
-            if took > SLOW {
-                warn!(ms = took.as_millis() as u64, requests = requests_now, "a slow turn");
-            }
+            self.tell_if_slow(clock.elapsed(), taken);
             if let Some(stopped) = stop {
                 self.checkpoint_now();
                 let _ = stopped.send(());
@@ -249,6 +249,13 @@ impl Turner {
             }
         }
         info!("mill stopped");
+    }
+
+    fn tell_if_slow(&self, took: Duration, requests: usize) {
+        if took > SLOW {
+            let [ms, disk_ms] = [took, self.at_the_disk].map(|it| it.as_millis() as u64);
+            warn!(ms, disk_ms, requests, "a slow turn");
+        }
     }
 
     /// Separates inputs from housekeeping and turns once. Returns who asked to stop, if anyone.
@@ -353,7 +360,9 @@ impl Turner {
             }
             Err(failure) => fatal(&failure),
         };
-        MEASURES.turn_commit.note(committing.elapsed());
+        let took = committing.elapsed();
+        self.at_the_disk += took;
+        MEASURES.turn_commit.note(took);
         self.world = draft;
         MEASURES.note_placed(&self.world, &events);
         self.dirty.extend(touched);
@@ -435,6 +444,7 @@ impl Turner {
         match prepared.and_then(|prepared| self.store.write_checkpoint(&prepared)) {
             Ok(()) => {
                 let took = begun.elapsed();
+                self.at_the_disk += took;
                 MEASURES.checkpoint.note(took);
                 debug!(entities = covered.len(), ?took, "checkpoint");
             }

@@ -76,8 +76,8 @@ struct Round {
     kills: u32,
     /// Acknowledged jobs that were asked for after a restart; every one was there.
     found_after_kills: usize,
-    /// Turns of the mill that took longer than 50 ms, milliseconds.
-    slow_turns_ms: Vec<u64>,
+    /// Turns of the mill that took longer than 50 ms, and how long of that for the disk.
+    slow_turns_ms: Vec<[u64; 2]>,
 }
 
 #[derive(Serialize)]

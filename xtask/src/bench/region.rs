@@ -212,12 +212,16 @@ impl Region {
         Ok(())
     }
 
-    /// Turns of the mill that took longer than 50 ms, as the log tells them, milliseconds.
-    pub fn slow_turns(&self) -> Result<Vec<u64>> {
+    /// Turns of the mill that took longer than 50 ms, as the log tells them, and how long of that was
+    /// for the disk, milliseconds.
+    pub fn slow_turns(&self) -> Result<Vec<[u64; 2]>> {
         let log = fs::read_to_string(self.directory.path().join("serve.log"))?;
         let lines = log.lines().filter(|line| line.contains("a slow turn"));
-        let ms = |line: &str| line.split_once("ms=")?.1.split(' ').next()?.parse().ok();
-        Ok(lines.filter_map(ms).collect())
+        let number = |line: &str, name: &str| {
+            line.split_once(name)?.1.split(' ').next().and_then(|word| word.parse().ok())
+        };
+        let turn = |line: &str| Some([number(line, " ms=")?, number(line, " disk_ms=")?]);
+        Ok(lines.filter_map(turn).collect())
     }
 
     fn last_words(&self) -> String {

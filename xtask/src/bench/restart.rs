@@ -91,8 +91,9 @@ struct Raw {
     all_pages: Latency,
     changes: Latency,
     memory_peak_mib_under_load: f64,
-    /// Turns of the mill that took longer than 50 ms, from the filling to the end, milliseconds.
-    slow_turns_ms: Vec<u64>,
+    /// Turns of the mill that took longer than 50 ms, from the filling to the end, and how long of that
+    /// for the disk.
+    slow_turns_ms: Vec<[u64; 2]>,
 }
 
 /// What is in the region.
