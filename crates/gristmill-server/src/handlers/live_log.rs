@@ -10,7 +10,7 @@ use crate::{
     door::{Call, Door, Reply},
     history,
 };
-use gristmill_model::{InstanceNo, InstanceState};
+use gristmill_model::{InstanceNo, InstanceState, RunId, WorkerId};
 use gristmill_wire::{api::Query, error::ApiError};
 use std::time::{Duration, Instant};
 
@@ -63,16 +63,15 @@ pub async fn read(
         let asked = Instant::now();
         turns.mark_unchanged();
         let state = state(door, call, &place).await?;
-        let running = match state {
-            InstanceState::Running { worker, run, .. }
-            | InstanceState::Placed { worker, run, .. } => Some((worker, run)),
-            _ => None,
-        };
+        let running = run_of(&state);
         let (bytes, over) = match running {
             Some((worker, run)) => {
                 let wait = wait.saturating_sub(since.elapsed()).min(AGENT_WAIT_MAX);
                 let read = door.sessions.read_log(worker, run, (stream, offset), wait).await;
-                read.unwrap_or_default()
+                let (bytes, over) = read.unwrap_or_default();
+                // An agent that has not heard of the run yet does not know it either.
+                let over = over && run_of(&self::state(door, call, &place).await?) != running;
+                (bytes, over)
             }
             None => (Vec::new(), state != InstanceState::Waiting),
         };
@@ -108,4 +107,14 @@ async fn state(door: &Door, call: &Call, place: &LogPlace<'_>) -> Result<Instanc
     number
         .and_then(|number| task.instance(number))
         .ok_or_else(|| not_found("instance", place.instance))
+}
+
+/// The run that an instance is in.
+fn run_of(state: &InstanceState) -> Option<(WorkerId, RunId)> {
+    match state {
+        InstanceState::Running { worker, run, .. } | InstanceState::Placed { worker, run, .. } => {
+            Some((*worker, *run))
+        }
+        _ => None,
+    }
 }
