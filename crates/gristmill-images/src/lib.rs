@@ -38,7 +38,7 @@ mod source;
 mod tests;
 
 pub use error::ImageError;
-pub use library::{Draft, Hold, Library};
+pub use library::{Draft, Hold, Library, Steady};
 pub use progress::{Progress, Silent};
 pub use registry::{Credentials, Registry};
 pub use seal::Seal;

@@ -123,12 +123,26 @@ impl Library {
         }
     }
 
-    /// Removes what is not `kept` and not held. Answers the names of what went.
-    pub fn sweep(&self, kept: &BTreeSet<String>) -> Result<Vec<String>, ImageError> {
+    /// Nothing is swept away as long as the value lives: what is complete now can be named.
+    pub fn steady(&self) -> Result<Steady, ImageError> {
+        make(&self.top)?;
+        self.guard(FlockOperation::LockShared).map(Steady)
+    }
+
+    /// Removes what is not named and not held. Answers the names of what went. `named` is asked when
+    /// nothing can be named any more until the end.
+    pub fn sweep<E: From<ImageError>>(
+        &self,
+        named: impl FnOnce() -> Result<BTreeSet<String>, E>,
+    ) -> Result<Vec<String>, E> {
         if self.is_unused() {
             return Ok(Vec::new());
         }
         let _guard = self.guard(FlockOperation::LockExclusive)?;
+        Ok(self.sweep_all_but(&named()?)?)
+    }
+
+    fn sweep_all_but(&self, kept: &BTreeSet<String>) -> Result<Vec<String>, ImageError> {
         let mut gone = Vec::new();
         for entry in fs::read_dir(&self.top).map_err(ImageError::io("list", &self.top))? {
             let entry = entry.map_err(ImageError::io("list", &self.top))?;
@@ -166,6 +180,10 @@ impl Library {
         Ok(guard)
     }
 }
+
+/// See [`Library::steady`].
+#[derive(Debug)]
+pub struct Steady(#[expect(dead_code, reason = "holds the lock")] File);
 
 /// Whose a directory is.
 enum Taken {

@@ -544,6 +544,29 @@ fn a_sealed_tree_that_is_changed_is_found_out() {
     assert_eq!(library.sealed(".lock").expect("refused"), None);
 }
 
+/// No book names anything.
+fn nothing() -> Result<BTreeSet<String>, ImageError> {
+    Ok(BTreeSet::new())
+}
+
+#[test]
+fn what_is_named_while_nothing_is_swept_stays() {
+    let place = Place::new();
+    let library = place.library();
+    place.import(&place.layout(&[archive(&[file("a", "1")])])).expect("imported");
+    let steady = library.steady().expect("steady");
+    let sweeper = {
+        let library = library.clone();
+        std::thread::spawn(move || library.sweep(|| Ok::<_, ImageError>(["m-0".to_owned()].into())))
+    };
+    // The sweeper waits, so the name is there before it looks for names.
+    assert!(library.sealed("m-0").expect("read").is_some());
+    drop(steady);
+    let gone = sweeper.join().expect("no panic").expect("swept");
+    assert_eq!(gone, Vec::<String>::new());
+    assert!(library.sealed("m-0").expect("read").is_some());
+}
+
 #[test]
 fn a_directory_belongs_to_its_maker_until_it_is_named() {
     let place = Place::new();
@@ -551,14 +574,14 @@ fn a_directory_belongs_to_its_maker_until_it_is_named() {
     let draft = library.begin("m-1.a").expect("begun");
     assert!(library.is_held("m-1.a"));
     assert!(library.begin("m-1.a").is_err(), "the name is taken");
-    assert_eq!(library.sweep(&BTreeSet::new()).expect("swept"), Vec::<String>::new());
+    assert_eq!(library.sweep(nothing).expect("swept"), Vec::<String>::new());
     assert!(Hold::take(&library.directory("m-1.b")).is_err(), "never there");
     drop(draft);
     assert!(!library.directory("m-1.a").exists());
     // As after a crash: nobody holds it, no book names it.
     fs::create_dir_all(library.directory("m-1.c/root/deep")).expect("made");
     fs::create_dir_all(library.directory(".sweepings/7/left")).expect("made");
-    assert_eq!(library.sweep(&BTreeSet::new()).expect("swept"), ["m-1.c"]);
+    assert_eq!(library.sweep(nothing).expect("swept"), ["m-1.c"]);
     assert_eq!(fs::read_dir(library.directory(".sweepings")).expect("there").count(), 0);
 }
 

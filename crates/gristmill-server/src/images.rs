@@ -5,7 +5,7 @@
 //! forgets it, then its directory is swept away, as soon as no machine runs from it.
 
 use crate::catalogue::{SYSTEM_IMAGES, is_system_image};
-use gristmill_images::Library;
+use gristmill_images::{ImageError, Library};
 use gristmill_model::{AccountId, ImageId};
 use gristmill_store::registry::{Import, Registry, RegistryError};
 use std::{
@@ -101,26 +101,26 @@ impl Images {
 
     /// Removes directories that no import names and no machine holds.
     pub fn sweep(&self) {
-        if self.library.is_unused() {
-            return;
-        }
-        let kept = self.registry.imports();
-        let kept = kept.map(|all| all.into_iter().map(|import| import.root).collect());
-        match kept {
-            Ok(kept) => self.sweep_all_but(&kept),
-            Err(error) => warn!(%error, "images are not swept: the registry does not answer"),
-        }
-    }
-
-    fn sweep_all_but(&self, kept: &BTreeSet<String>) {
-        match self.library.sweep(kept) {
+        let named = || -> Result<BTreeSet<String>, Unswept> {
+            Ok(self.registry.imports()?.into_iter().map(|import| import.root).collect())
+        };
+        match self.library.sweep(named) {
             Ok(gone) => gone.iter().for_each(|name| info!(name, "an image's files are removed")),
             Err(error) => {
                 let causes = crate::registrar::causes(&error);
-                warn!(%error, causes, "an image's files cannot be removed");
+                warn!(%error, causes, "images that nobody needs stay on the disk for now");
             }
         }
     }
+}
+
+/// Why nothing was removed.
+#[derive(Debug, thiserror::Error)]
+enum Unswept {
+    #[error("the registry of images does not answer")]
+    Registry(#[from] RegistryError),
+    #[error("the files of images cannot be removed")]
+    Files(#[from] ImageError),
 }
 
 /// Whether it is one of the region's Windows images.

@@ -92,8 +92,10 @@ pub async fn create(door: &Door, call: &Call, image: &str) -> Result<Reply, ApiE
         None => None,
     };
     let (library, name) = (door.images.library().clone(), directory.clone());
-    let sealed = tokio::task::spawn_blocking(move || library.sealed(&name)).await;
-    let sealed = sealed.expect("looking at a file does not panic").ok().flatten();
+    let look = move || library.steady().and_then(|steady| Ok((steady, library.sealed(&name)?)));
+    let found = tokio::task::spawn_blocking(look).await.expect("looking does not panic");
+    // Nothing is swept away between the look and the name.
+    let (_steady, sealed) = found.map_or((None, None), |(steady, sealed)| (Some(steady), sealed));
     let Some(seal) = sealed.filter(|_| directory.starts_with(&format!("{id}."))) else {
         let why = format!("{} is no unpacked image of this region", quote(&directory));
         return Err(ApiError::invalid("Directory", why));
