@@ -51,7 +51,10 @@ mod way_out;
 pub use config::{LocalConfig, PatienceConfig, RegionConfig, ShellConfig};
 pub use doorkeeper::{Admission, Doorkeeper, Unwelcome};
 pub use gristmill_store::{StoreError, backup};
-pub use messaging::MessageService;
+pub use messaging::{
+    CERTIFICATE_FILE as PUSH_CERTIFICATE_FILE, DATABASE as MESSAGES_DATABASE,
+    KEY_FILE as PUSH_KEY_FILE, MessageService,
+};
 pub use mill::Clock;
 pub use recovery::check_books;
 pub use region::{Region, RegionError, RegionSecrets};

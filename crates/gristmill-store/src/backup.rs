@@ -1,11 +1,14 @@
 //! Copies of the books: made while a server works on them, put back into an empty directory, looked through.
 //!
 //! A copy is made by SQLite from one snapshot of each database (`VACUUM INTO`), so it holds exactly what was
-//! committed at one moment, and the server is not held up. The two databases are copied one after the
-//! other; nothing in one depends on the other. Objects are not part of it: they are files of their
-//! own.
+//! committed at one moment, and the server is not held up. Objects are not part of it: they are files
+//! of their own.
 //!
-//! A copy has its final name only when all of it is on the disk.
+//! Invariants
+//! - The books are copied first and databases that they feed after them. A notice that was delivered in
+//!   between is then in both copies, where its mark tells the second delivery; the other way round it
+//!   would be in neither. What happened in between happens again from the copy, and is told again.
+//! - A copy has its final name only when all of it is on the disk.
 
 use crate::{
     error::StoreError,
@@ -24,12 +27,24 @@ use std::{
 /// How long to wait for a database that is held.
 const BUSY_MAX: Duration = Duration::from_secs(10);
 
-/// The databases of a data directory.
-const DATABASES: [&str; 2] = [DATABASE, registry::FILE];
+/// What belongs to a region beside the books, by names in its data directory. What is missing is left out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Belongings<'a> {
+    /// Databases of SQLite that the books feed.
+    pub databases: &'a [&'a str],
+    /// Small files that are made once.
+    pub files: &'a [&'a str],
+}
 
-/// Copies the databases of `data_dir`, and the small files named, into the new directory `to`.
-/// Small files that are missing are left out.
-pub fn back_up(data_dir: &Path, files: &[&str], to: &Path) -> Result<(), StoreError> {
+impl<'a> Belongings<'a> {
+    /// All databases, in the order in which they are copied.
+    fn all_databases(&self) -> impl Iterator<Item = &'a str> {
+        [DATABASE, registry::FILE].into_iter().chain(self.databases.iter().copied())
+    }
+}
+
+/// Copies the books of `data_dir` and what belongs to them into the new directory `to`.
+pub fn back_up(data_dir: &Path, belongings: &Belongings<'_>, to: &Path) -> Result<(), StoreError> {
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
@@ -37,7 +52,7 @@ pub fn back_up(data_dir: &Path, files: &[&str], to: &Path) -> Result<(), StoreEr
         return Err(prepare(to, io::ErrorKind::AlreadyExists.into()));
     }
     make_directory(&partial)?;
-    for name in DATABASES {
+    for name in belongings.all_databases() {
         let (from, copy) = (data_dir.join(name), partial.join(name));
         if !from.exists() && name != DATABASE {
             continue;
@@ -51,7 +66,7 @@ pub fn back_up(data_dir: &Path, files: &[&str], to: &Path) -> Result<(), StoreEr
             .map_err(|source| StoreError::write("copy a database", source))?;
         drop(connection);
     }
-    copy_files(data_dir, files, &partial)?;
+    copy_files(data_dir, belongings.files.iter().copied(), &partial)?;
     sync(&partial)?;
     fs::rename(&partial, to).map_err(|source| prepare(to, source))?;
     let parent = to.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
@@ -59,7 +74,11 @@ pub fn back_up(data_dir: &Path, files: &[&str], to: &Path) -> Result<(), StoreEr
 }
 
 /// Puts a copy into `data_dir`, which must not exist or be empty.
-pub fn restore(from: &Path, files: &[&str], data_dir: &Path) -> Result<(), StoreError> {
+pub fn restore(
+    from: &Path,
+    belongings: &Belongings<'_>,
+    data_dir: &Path,
+) -> Result<(), StoreError> {
     let books = from.join(DATABASE);
     if !books.is_file() {
         return Err(prepare(&books, io::ErrorKind::NotFound.into()));
@@ -70,16 +89,16 @@ pub fn restore(from: &Path, files: &[&str], data_dir: &Path) -> Result<(), Store
     if !data_dir.is_dir() {
         make_directory(data_dir)?;
     }
-    let all: Vec<&str> = DATABASES.iter().chain(files).copied().collect();
-    copy_files(from, &all, data_dir)?;
+    let files = belongings.files.iter().copied();
+    copy_files(from, belongings.all_databases().chain(files), data_dir)?;
     sync(data_dir)
 }
 
 /// Looks through the databases of a directory: what SQLite finds wrong with their files, nothing if
 /// nothing is.
-pub fn damage(data_dir: &Path) -> Result<Vec<String>, StoreError> {
+pub fn damage(data_dir: &Path, belongings: &Belongings<'_>) -> Result<Vec<String>, StoreError> {
     let mut wrong = Vec::new();
-    for name in DATABASES {
+    for name in belongings.all_databases() {
         let path = data_dir.join(name);
         if !path.exists() && name != DATABASE {
             continue;
@@ -107,7 +126,11 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
         .map_err(|source| StoreError::Open { path: path.to_owned(), source })
 }
 
-fn copy_files(from: &Path, names: &[&str], to: &Path) -> Result<(), StoreError> {
+fn copy_files<'a>(
+    from: &Path,
+    names: impl Iterator<Item = &'a str>,
+    to: &Path,
+) -> Result<(), StoreError> {
     for name in names {
         let (source, target) = (from.join(name), to.join(name));
         if !source.exists() {

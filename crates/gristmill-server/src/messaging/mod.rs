@@ -38,6 +38,7 @@ use own::OwnEndpoints;
 use pusher::Pusher;
 use reach::Reach;
 use seal::Seal;
+pub use seal::{CERTIFICATE_FILE, KEY_FILE};
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 use striker::Striker;
 use tokio::{
@@ -45,6 +46,8 @@ use tokio::{
     task::JoinSet,
 };
 
+/// The database of the message service, below the data directory.
+pub const DATABASE: &str = "messages.db";
 /// Where the certificate of signed pushes is, at the message service's port.
 const CERTIFICATE_PATH: &str = "/certificates/push.pem";
 
@@ -90,7 +93,7 @@ impl Messaging {
         seed: [u8; 32],
     ) -> Result<Self, MessagingError> {
         let reach = Reach::of(&config.outbound).map_err(|entry| MessagingError::Allow { entry })?;
-        let path = config.data_dir.join("messages.db");
+        let path = config.data_dir.join(DATABASE);
         let messages = Messages::open(&path, clock.clone(), Arc::new(rendered))?;
         let (outside, seal) = (Outside::new(reach), Seal::new(&config.data_dir, seed));
         Ok(Self { messages, board: Board::default(), outside, seal })

@@ -23,6 +23,10 @@ use std::{
 
 /// The size of the key.
 const KEY_BITS: usize = 2_048;
+/// The key of signed pushes, below the data directory.
+pub const KEY_FILE: &str = "push-key.pem";
+/// Its certificate.
+pub const CERTIFICATE_FILE: &str = "push-certificate.pem";
 
 /// Signs pushes. Cheap to clone.
 #[derive(Clone)]
@@ -107,11 +111,11 @@ impl Seal {
     }
 
     fn key_file(&self) -> PathBuf {
-        self.0.directory.join("push-key.pem")
+        self.0.directory.join(KEY_FILE)
     }
 
     fn certificate_file(&self) -> PathBuf {
-        self.0.directory.join("push-certificate.pem")
+        self.0.directory.join(CERTIFICATE_FILE)
     }
 }
 

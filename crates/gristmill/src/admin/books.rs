@@ -4,11 +4,18 @@
 use crate::setup::{ROOT_KEY_FILE, SECRET_FILE};
 use anyhow::{Context, bail};
 use clap::Args;
-use gristmill_server::{backup as copies, check_books};
+use gristmill_server::{
+    MESSAGES_DATABASE, PUSH_CERTIFICATE_FILE, PUSH_KEY_FILE,
+    backup::{self as copies, Belongings},
+    check_books,
+};
 use std::path::{Path, PathBuf};
 
-/// What belongs to a region beside its databases.
-const FILES: [&str; 2] = [ROOT_KEY_FILE, SECRET_FILE];
+/// What belongs to a region beside its books.
+const BELONGINGS: Belongings<'_> = Belongings {
+    databases: &[MESSAGES_DATABASE],
+    files: &[ROOT_KEY_FILE, SECRET_FILE, PUSH_KEY_FILE, PUSH_CERTIFICATE_FILE],
+};
 
 /// Copy books and keys of a region, running or not, into a new directory
 #[derive(Args)]
@@ -31,7 +38,7 @@ pub struct Check {}
 impl Backup {
     /// Copies.
     pub fn run(&self, data_dir: &Path) -> anyhow::Result<()> {
-        copies::back_up(data_dir, &FILES, &self.to)
+        copies::back_up(data_dir, &BELONGINGS, &self.to)
             .with_context(|| format!("could not copy the books of {}", data_dir.display()))?;
         eprintln!("copied to {}; objects of buckets are not part of it", self.to.display());
         Ok(())
@@ -41,7 +48,7 @@ impl Backup {
 impl Restore {
     /// Puts back.
     pub fn run(&self, data_dir: &Path) -> anyhow::Result<()> {
-        copies::restore(&self.from, &FILES, data_dir)
+        copies::restore(&self.from, &BELONGINGS, data_dir)
             .with_context(|| format!("could not put the copy into {}", data_dir.display()))?;
         eprintln!("put into {}", data_dir.display());
         Ok(())
@@ -51,7 +58,7 @@ impl Restore {
 impl Check {
     /// Looks.
     pub fn run(&self, data_dir: &Path) -> anyhow::Result<()> {
-        let mut wrong = copies::damage(data_dir)?;
+        let mut wrong = copies::damage(data_dir, &BELONGINGS)?;
         if wrong.is_empty() {
             wrong = check_books(data_dir)?;
         }
