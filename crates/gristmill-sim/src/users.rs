@@ -156,7 +156,12 @@ fn submission(
 
 fn task(clusters: &[ClusterId], chance: &mut Chance) -> TaskSpec {
     let placement = match chance.pick(clusters) {
-        Some(cluster) if !chance.one_in(3) => Placement::Fixed(cluster),
+        Some(cluster) if chance.one_in(3) => Placement::Fixed(cluster),
+        Some(cluster) if chance.one_in(2) => {
+            let shape = AutoCluster { resource: resource(chance), ..shape(false) };
+            let instance_type = chance.pick(&kinds());
+            Placement::Attach { cluster, shape: AutoCluster { instance_type, ..shape } }
+        }
         _ => Placement::Auto(AutoCluster { resource: resource(chance), ..shape(chance.one_in(4)) }),
     };
     let (instances, retry_count_max) = (chance.between(1, 5), chance.between(0, 2));
