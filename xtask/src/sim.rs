@@ -71,10 +71,10 @@ impl Sim {
     pub fn run(&self) -> ExitCode {
         let start = Instant::now();
         let sum = self.run_all();
-        let Trace { events, steps, jobs, results, restarts, lost, .. } = sum.total;
+        let Trace { events, steps, jobs, results, restarts, lost, jumps, .. } = sum.total;
         println!(
             "{} seeds in {:.1?}: {steps} steps, {events} events, {jobs} jobs, {results} results, \
-             {restarts} restarts, {lost} machines lost",
+             {restarts} restarts, {lost} machines lost, {jumps} jumps of the clock",
             sum.seeds,
             start.elapsed()
         );
@@ -121,6 +121,7 @@ impl Sum {
                 self.total.results += trace.results;
                 self.total.restarts += trace.restarts;
                 self.total.lost += trace.lost;
+                self.total.jumps += trace.jumps;
                 if self.seeds.is_multiple_of(SEEDS_PER_LINE) {
                     println!("{} seeds, {} events", self.seeds, self.total.events);
                 }

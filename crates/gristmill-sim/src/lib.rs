@@ -69,6 +69,8 @@ pub struct Trace {
     pub restarts: u64,
     /// How many machines were lost.
     pub lost: u64,
+    /// How often the server's clock was set.
+    pub jumps: u64,
 }
 
 /// A simulation that went wrong.
@@ -119,6 +121,7 @@ pub fn run_many(first_seed: u64, count: u64) -> Result<Trace, Failure> {
         sum.results += trace.results;
         sum.restarts += trace.restarts;
         sum.lost += trace.lost;
+        sum.jumps += trace.jumps;
     }
     Ok(sum)
 }

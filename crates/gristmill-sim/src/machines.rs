@@ -59,6 +59,25 @@ impl Machine {
         ended.collect()
     }
 
+    /// The inputs of everything that runs are gone: what the agent reports of it.
+    pub fn lose_inputs(&mut self, at: Timestamp) -> Vec<RunReport> {
+        let mut reports = Vec::new();
+        for (run, held) in &mut self.held {
+            let started = match held {
+                Held::Ended(_) => continue,
+                Held::Preparing => None,
+                Held::Running(since) => Some(*since),
+            };
+            let message = "the mounter ended by itself: signal 9".to_owned();
+            let outcome = RunOutcome::Infrastructure { cause: Cause::Mount, message };
+            let detail = String::new();
+            let report = RunReport::Ended { run: *run, started, ended: at, outcome, detail };
+            *held = Held::Ended(report.clone());
+            reports.push(report);
+        }
+        reports
+    }
+
     /// Makes the agent hold exactly `wanted`; returns what is new to it.
     pub fn assign(&mut self, wanted: &[RunId]) -> Vec<RunId> {
         self.held.retain(|run, _| wanted.contains(run));

@@ -84,6 +84,8 @@ enum Sender {
 struct Stage {
     chance: Chance,
     now: Timestamp,
+    /// How far the server's clock is ahead of the world's, microseconds.
+    skew: i64,
     queue: BTreeMap<(Timestamp, u64), Message>,
     queued: u64,
     region: Region,
@@ -140,6 +142,7 @@ impl Stage {
         let mut stage = Self {
             chance,
             now: Timestamp(1_700_000_000_000_000),
+            skew: 0,
             queue: BTreeMap::new(),
             queued: 0,
             region,
@@ -183,7 +186,7 @@ impl Stage {
     fn step(&mut self) -> Result<(), String> {
         self.trace.steps += 1;
         let next = self.queue.first_key_value().map(|(key, _)| key.0);
-        let due = self.region.world.next_deadline();
+        let due = self.region.world.next_deadline().map(|due| Timestamp(due.0 - self.skew));
         match (next, due) {
             (Some(next), Some(due)) if due <= next => self.tick(due),
             (None, Some(due)) => self.tick(due),
@@ -219,6 +222,11 @@ impl Stage {
 
     // The server.
 
+    /// What the server's clock shows.
+    fn clock(&self) -> Timestamp {
+        Timestamp(self.now.0 + self.skew)
+    }
+
     /// Decides, commits, answers; sometimes the commit fails and the draft is dropped.
     fn input(&mut self, input: Input, sender: Sender) -> Result<(), String> {
         if let Sender::Agent(id, session) = sender
@@ -226,7 +234,7 @@ impl Stage {
         {
             return Ok(()); // the connection broke before it was read
         }
-        let (draft, decided) = self.region.draft(&input, self.now);
+        let (draft, decided) = self.region.draft(&input, self.clock());
         let decision = match decided {
             Ok(decision) => decision,
             Err(refusal) => return self.on_refused(&input, &refusal),
@@ -305,7 +313,7 @@ impl Stage {
         for worker in World::changed_workers(&decision.events) {
             self.send_assignment(worker);
         }
-        if !self.planning && !plan(&self.region.world, self.now, 1).is_empty() {
+        if !self.planning && !plan(&self.region.world, self.clock(), 1).is_empty() {
             self.planning = true;
             self.after_millis(1, Message::Plan);
         }
@@ -365,12 +373,12 @@ impl Stage {
         let late = self.faults && self.chance.one_in(5);
         let world = if late { &self.old_world } else { &self.region.world };
         let budget = 1 + self.chance.below(6) as usize;
-        let proposals = plan(world, self.now, budget);
+        let proposals = plan(world, self.clock(), budget);
         if !proposals.is_empty() {
             self.after_millis(1, Message::Input(Input::Place(proposals), Sender::Nobody));
         }
         // A plan that was late or too small is followed by another one.
-        if !plan(&self.region.world, self.now, 1).is_empty() {
+        if !plan(&self.region.world, self.clock(), 1).is_empty() {
             self.planning = true;
             self.after_millis(20, Message::Plan);
         }

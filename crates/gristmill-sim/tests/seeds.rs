@@ -7,7 +7,7 @@ fn a_hundred_seeds_are_clean() {
     let sum = run_many(0, 100).unwrap_or_else(|failure| panic!("{failure}"));
     // Clean because something happened, not because nothing did.
     assert!(sum.jobs > 500 && sum.results > 1_000, "{sum:?}");
-    assert!(sum.restarts > 100 && sum.lost > 100, "{sum:?}");
+    assert!(sum.restarts > 100 && sum.lost > 100 && sum.jumps > 100, "{sum:?}");
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How far the server's clock may be off, microseconds: less than a token is remembered.
+const SKEW_MAX: i64 = 6 * 3_600_000_000;
+
 impl Stage {
     pub(super) fn on_fault(&mut self) -> Result<(), String> {
         if !self.faults {
@@ -9,7 +12,7 @@ impl Stage {
         }
         let ids: Vec<MachineId> = self.provider.machines.keys().copied().collect();
         let victim = self.chance.pick(&ids);
-        match (self.chance.below(12), victim) {
+        match (self.chance.below(14), victim) {
             (0 | 1, Some(id)) => self.kill(id),
             (2 | 3, Some(id)) => self.break_connection(id),
             (4, Some(id)) => self.cut_off(id),
@@ -19,11 +22,29 @@ impl Stage {
             (9, _) => self.old_world = self.region.world.clone(),
             (10, _) => self.region.checkpoint(),
             (11, _) => self.restart()?,
+            (12, _) => self.jump(),
+            (13, Some(id)) => self.run_out_of_memory(id),
             _ => {}
         }
         let pause = 300 + 10 * self.delay();
         self.after_millis(pause, Message::Fault);
         Ok(())
+    }
+
+    /// The server's clock is set, forward or back, by seconds or by an hour.
+    pub(super) fn jump(&mut self) {
+        let seconds = self.chance.pick(&[1, 40, 3_600]).expect("there are three");
+        let sign = if self.chance.one_in(2) { -1 } else { 1 };
+        self.skew = (self.skew + sign * seconds * 1_000_000).clamp(-SKEW_MAX, SKEW_MAX);
+        self.trace.jumps += 1;
+    }
+
+    /// The kernel ends the process that serves the inputs of the runs on a machine.
+    pub(super) fn run_out_of_memory(&mut self, id: MachineId) {
+        let at = self.clock_of(id);
+        let Some(machine) = self.provider.machines.get_mut(&id) else { return };
+        let ended = machine.lose_inputs(at);
+        ended.into_iter().for_each(|report| self.report(id, report));
     }
 
     /// The machine dies. The server notices by its silence or by the provider's word.

@@ -1,7 +1,7 @@
 //! The users: what they ask for, and how they tidy up when the faults are over.
 
 use super::*;
-use gristmill_model::{AccountId, ClusterChange, GroupChange, Quota};
+use gristmill_model::{AccountId, ClusterChange, GroupChange, GroupSpec, Quota, spec::Resource};
 
 impl Stage {
     pub(super) fn on_wish(&mut self) {
@@ -24,7 +24,7 @@ impl Stage {
         let jobs = self.region.world.all_jobs().filter(|job| !job.state.is_final());
         let jobs: Vec<_> = jobs.map(|job| (job.id, job.account)).collect();
         for (job, account) in jobs {
-            if self.waits_for_a_deleted_cluster(job) {
+            if self.waits_in_vain(job) {
                 self.input(Input::StopJob { account, job }, Sender::User(0))?;
             }
         }
@@ -69,18 +69,33 @@ impl Stage {
     pub(super) fn is_unfit(&self, cluster: &Cluster) -> bool {
         let mut tasks = self.region.world.all_jobs().flat_map(|job| job.tasks.values());
         let automatic = tasks.any(|task| task.auto_cluster == Some(cluster.id));
-        let own = cluster.groups.values().filter(|group| group.lane.is_none());
-        let own: u32 = own.map(|group| group.desired).sum();
+        let own = own_size(cluster);
         if automatic { own == 0 } else { own != 1 }
     }
 
-    pub(super) fn waits_for_a_deleted_cluster(&self, job: JobId) -> bool {
+    /// For a cluster that is deleted, or for prepaid machines that all went to an older one.
+    pub(super) fn waits_in_vain(&self, job: JobId) -> bool {
         let Some(job) = self.region.world.any_job(job) else { return false };
         job.spec.tasks.values().any(|task| match &task.placement {
-            Placement::Fixed(cluster) | Placement::Attach { cluster, .. } => {
+            Placement::Fixed(cluster) => {
+                self.region.world.any_cluster(*cluster).is_none_or(is_of_no_use)
+            }
+            Placement::Attach { cluster, .. } => {
                 self.region.world.any_cluster(*cluster).is_none_or(|cluster| cluster.deleting)
             }
             _ => false,
         })
     }
+}
+
+/// Deleted, or prepaid without a machine.
+fn is_of_no_use(cluster: &Cluster) -> bool {
+    let prepaid = |group: &GroupSpec| group.resource == Resource::PrePaid;
+    cluster.deleting || (cluster.spec.groups.values().all(prepaid) && own_size(cluster) == 0)
+}
+
+/// Machines of the groups that the user made.
+fn own_size(cluster: &Cluster) -> u32 {
+    let own = cluster.groups.values().filter(|group| group.lane.is_none());
+    own.map(|group| group.desired).sum()
 }
