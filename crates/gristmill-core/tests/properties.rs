@@ -397,12 +397,13 @@ proptest! {
         let proposed: u32 = proposals.iter().map(|it| it.instances.len()).sum();
         prop_assert!(proposed as usize <= budget);
         let decision = world.step(&Input::Place(proposals.clone()), now, &mut ids).expect("placed");
-        let placed = decision.events.iter().zip(&proposals).map(|(event, proposal)| match event {
-            Event::RunsPlaced { instances, .. } => *instances == proposal.instances,
-            _ => false,
+        // Other events: lanes give back machines that are not needed now, and others get them.
+        let placed = decision.events.iter().filter_map(|event| match event {
+            Event::RunsPlaced { instances, .. } => Some(instances),
+            _ => None,
         });
-        prop_assert_eq!(decision.events.len(), proposals.len());
-        prop_assert!(placed.into_iter().all(|same| same), "each proposal holds whole");
+        let wanted: Vec<_> = proposals.iter().map(|proposal| &proposal.instances).collect();
+        prop_assert_eq!(placed.collect::<Vec<_>>(), wanted, "each proposal holds whole");
         if (proposed as usize) < budget {
             prop_assert_eq!(plan(&world, now, budget), vec![], "a plan under budget leaves nothing");
         }

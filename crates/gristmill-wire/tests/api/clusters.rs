@@ -206,7 +206,8 @@ fn the_answer_has_every_member_of_the_reference() {
         "SecurityGroups": [], "PasswordInherit": false, "DependencyIsvService": "",
         "Notification": {"Topic": {"Name": "", "Endpoint": "", "Events": [], "UserData": "",
             "UserTemplate": ""}},
-        "Configs": {"Disks": {}, "Networks": {"Classic": {}}, "Mounts": {"Entries": [],
+        "Configs": {"Disks": {}, "Networks": {"Classic": {}, "VPC": {"CidrBlock": "192.168.0.0/16",
+            "VpcId": CLUSTER.replace("cls", "vpc"), "VSwitchId": CLUSTER.replace("cls", "vsw")}}, "Mounts": {"Entries": [],
             "Locale": "GBK", "Lock": false, "CacheSupport": true, "CacheBlockSize": 262_144,
             "CacheTotalSize": 536_870_912, "NAS": {"AccessGroup": [], "FileSystem": []},
             "OSS": {}, "RefreshStrategy": "", "RefreshTopicName": "", "RefreshTimeOut": 0,
@@ -231,7 +232,8 @@ fn pending_machines_are_in_no_count() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..Default::default() })]
 
-    /// What `GET` shows can be sent to `POST`: a cluster can be made again from its description.
+    /// What `GET` shows can be sent to `POST`: a cluster can be made again from its description,
+    /// in the same VPC, also where that was made up.
     #[test]
     fn an_answer_reads_back_as_the_cluster_it_describes(spec in specs::cluster()) {
         let mut answer = parts(&spec);
@@ -243,6 +245,10 @@ proptest! {
             }
         }
         let body = serde_json::to_vec(&answer).expect("plain");
-        prop_assert_eq!(parse_cluster(&body, &Limits::default()), Ok(spec));
+        let mut read = parse_cluster(&body, &Limits::default()).expect("what is shown is legal");
+        let networks = std::mem::replace(&mut read.configs.networks, spec.configs.networks.clone());
+        let vpc = &networks.expect("every cluster lies in one")["VPC"]["VpcId"];
+        prop_assert_eq!(vpc, &answer.configs["Networks"]["VPC"]["VpcId"]);
+        prop_assert_eq!(read, spec);
     }
 }
