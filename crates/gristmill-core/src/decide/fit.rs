@@ -128,10 +128,9 @@ impl Draft<'_> {
         self.let_go(&worker, reason);
     }
 
-    /// The machine is to go. Its runs were ended before. A lane may need no other in its place.
+    /// The machine is to go. Its runs were ended before.
     pub(super) fn let_go(&mut self, worker: &Worker, reason: &str) {
         let Worker { id, generation, .. } = *worker;
-        self.look_at_lanes(worker.cluster);
         self.emit(Event::WorkerDeleting { worker: id, reason: reason.to_owned(), at: self.now });
         self.effects.push(Effect::RemoveWorker { worker: id, generation });
     }

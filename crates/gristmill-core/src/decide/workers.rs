@@ -116,6 +116,8 @@ impl Draft<'_> {
             let first = Arc::clone(self.world.worker_of(first));
             self.want_again(&first);
         }
+        // A lane may need no other in its place.
+        self.look_at_lanes(worker.cluster);
         self.close_empty_lane(worker.cluster, &worker.group);
         self.drop_empty_cluster(worker.cluster);
     }
