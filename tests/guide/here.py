@@ -16,6 +16,7 @@ MNS_HOST = f"1000000001.mns.{NAME}.aliyuncs.com"
 BUCKET, SECOND = "gristmill", "second-bucket"
 HOSTS = [API_HOST, OSS_HOST, f"{BUCKET}.{OSS_HOST}", f"{SECOND}.{OSS_HOST}", MNS_HOST]
 TYPE = "ecs.sn1.medium"
+SSH_PORT = 2222
 ENDED = ("Finished", "Failed", "Stopped")
 
 region = None
@@ -29,6 +30,7 @@ def start(directory, binaries, settings=None):
     """Starts the region on the ports that the clients insist on, with a second bucket."""
     global region
     front = {"GRISTMILL_ATTACHED__IDLE": "3", "GRISTMILL_REGION": NAME, "GRISTMILL_FRONT_LISTEN": "127.0.0.1:80", "GRISTMILL_FRONT_TLS_LISTEN": "127.0.0.1:443"}
+    front["GRISTMILL_SSH_LISTEN"] = f"127.0.0.1:{SSH_PORT}"
     os.environ["HOME"] = os.path.join(directory, "home")
     os.mkdir(os.environ["HOME"])
     region = Region(binaries, directory, {**front, **(settings or {})})

@@ -15,9 +15,7 @@ use crate::{
     trouble::chain,
     work::{Place, WORKDIR},
 };
-use gristmill_mounts::remote::{Patience, Remote};
 use gristmill_runtime::{Exit, ProgramSpec, RunEvent, SandboxMount, StartFailure};
-use gristmill_wire::agent::{Mapping, Task};
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
@@ -47,16 +45,10 @@ pub async fn run(place: &Place) -> Result<(), String> {
     }
     let started = Instant::now();
     place.machine.neighbours.look();
-    let task = as_task(place);
     let runs = RunDirectories::new(place.machine.top.join("set-up"), place.owner, |_| {});
     let directory = runs.make(0, None).map_err(|error| format!("no directory: {error:#}"))?;
-    let opening = place.opening(&task);
-    let store = place.open_store(&opening).map_err(|error| chain(&error))?;
-    let remote = Remote::new(store, Patience::default(), 0);
     let mut notes = Notes::default();
-    let mut inputs = Inputs::open(place, &task, &directory, &opening, &remote, &mut notes)
-        .await
-        .map_err(|trouble| format!("the cluster's mounts: {trouble}"))?;
+    let mut inputs = Inputs::of_machine(place, &directory, &mut notes).await?;
     let ended = execute(place, &mut inputs, directory.workdir_mount()).await;
     // Whether an input changed while it was read is the command's own business.
     let _ = inputs.finish(&mut notes).await;
@@ -64,20 +56,6 @@ pub async fn run(place: &Place) -> Result<(), String> {
     place.machine.settle();
     info!(seconds = started.elapsed().as_secs(), "bootstrapped");
     Ok(())
-}
-
-/// The cluster's mounts are opened like a task's inputs.
-fn as_task(place: &Place) -> Task {
-    let machine = &place.config.machine;
-    Task {
-        inputs: machine.mounts.iter().map(Mapping::from).collect(),
-        locale: machine.locale.clone(),
-        lock: machine.lock,
-        access_key_id: machine.access_key_id.clone(),
-        access_key_secret: machine.access_key_secret.clone(),
-        env: machine.env.clone(),
-        ..Task::default()
-    }
 }
 
 async fn execute(place: &Place, inputs: &mut Inputs, workdir: SandboxMount) -> Result<(), String> {

@@ -16,7 +16,7 @@ use gristmill_mounts::{
     mounter::{Failure, MEMORY_BUDGET_DEFAULT, MounterSpec},
     names::Locale,
     process::{MounterError, MounterProcess},
-    remote::Remote,
+    remote::{Patience, Remote},
 };
 use gristmill_runtime::{MountKind, SandboxMount};
 use gristmill_wire::agent::{Mapping, Task};
@@ -99,6 +99,21 @@ impl Inputs {
         }
         inputs.download(place, task, remote, notes).await?;
         Ok(inputs)
+    }
+
+    /// Mounts what every machine of the cluster has mounted, for what is no run: the bootstrap
+    /// command, a shell. The error is for the cluster's owner.
+    pub async fn of_machine(
+        place: &Place,
+        directory: &RunDirectory,
+        notes: &mut Notes,
+    ) -> Result<Self, String> {
+        let task = task_of_machine(place);
+        let opening = place.opening(&task);
+        let store = place.open_store(&opening).map_err(|error| chain(&error))?;
+        let remote = Remote::new(store, Patience::default(), 0);
+        let opened = Self::open(place, &task, directory, &opening, &remote, notes).await;
+        opened.map_err(|trouble| format!("the cluster's mounts: {trouble}"))
     }
 
     async fn mount(
@@ -192,6 +207,20 @@ impl Inputs {
         }
         let message = format!("input changed during run: {first}");
         Err(Trouble::Job { cause: Cause::Mount, message })
+    }
+}
+
+/// The cluster's mounts, as if a task had them as inputs.
+fn task_of_machine(place: &Place) -> Task {
+    let machine = &place.config.machine;
+    Task {
+        inputs: machine.mounts.iter().map(Mapping::from).collect(),
+        locale: machine.locale.clone(),
+        lock: machine.lock,
+        access_key_id: machine.access_key_id.clone(),
+        access_key_secret: machine.access_key_secret.clone(),
+        env: machine.env.clone(),
+        ..Task::default()
     }
 }
 

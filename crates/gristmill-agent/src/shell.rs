@@ -1,5 +1,5 @@
-//! Shells of people on this machine: each in a sandbox like a program's, for as long as the line
-//! and the person are there.
+//! Shells of people on this machine: each in a sandbox like a program's, with the cluster's mounts,
+//! for as long as the line and the person are there.
 //!
 //! ```text
 //! server --ToShell--> [Shells] --> session --terminal or pipes--> sandbox
@@ -17,6 +17,8 @@
 mod streams;
 
 use crate::{
+    inputs::Inputs,
+    results::Notes,
     trouble::chain,
     work::{PATH, Place},
 };
@@ -113,24 +115,19 @@ async fn serve(
     let directory =
         place.directories.make(number, None).map_err(|error| format!("no directory: {error:#}"))?;
     let name = format!("shell-{}", speaker.session);
-    let sandbox = place.sandbox(&name, directory.scratch(), Vec::new(), None);
+    let mut notes = Notes::default();
+    let inputs = Inputs::of_machine(place, &directory, &mut notes).await?;
+    let sandbox = place.sandbox(&name, directory.scratch(), inputs.mounts(), None);
     let (say, events) = mpsc::unbounded_channel();
     let listener = move |event| drop(say.send(event)); // nobody listens when the session is over
     info!(session = speaker.session, terminal = wish.window.is_some(), "a shell begins");
-    let handle = place
-        .spawner
-        .spawn_connected(&sandbox, &program(place, wish), streams, listener)
-        .map_err(|error| chain(&error))?;
-    let session = Session {
-        speaker,
-        ends,
-        handle,
-        credit: WINDOW,
-        input: VecDeque::new(),
-        input_ended: false,
-        end: None,
+    let spawned = place.spawner.spawn_connected(&sandbox, &program(place, wish), streams, listener);
+    let end = match spawned {
+        Ok(handle) => Session::new(speaker, ends, handle).run(heard, events).await,
+        Err(error) => Err(chain(&error)),
     };
-    let end = session.run(heard, events).await;
+    // Whether an input changed while it was read is the person's own business.
+    let _ = inputs.finish(&mut notes).await;
     drop(directory); // what the shell wrote goes only now
     end
 }
@@ -169,7 +166,12 @@ struct Session<'a> {
     end: Option<Result<ShellEnd, String>>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn new(speaker: &'a Speaker, ends: Ends, handle: RunHandle) -> Self {
+        let input = VecDeque::new();
+        Self { speaker, ends, handle, credit: WINDOW, input, input_ended: false, end: None }
+    }
+
     async fn run(
         mut self,
         mut heard: mpsc::UnboundedReceiver<ToShellKind>,
