@@ -57,7 +57,8 @@ class Region:
     def data(self):
         return os.path.join(self.directory, "data")
 
-    def start(self):
+    def start(self, before=None):
+        """Starts it; `before` is done in its process first."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GRISTMILL_")}
         environment.update(GRISTMILL_ROOT_ACCESS_KEY_ID=KEY, GRISTMILL_ROOT_ACCESS_KEY_SECRET=SECRET)
         environment.update(self.settings)
@@ -67,7 +68,7 @@ class Region:
         for flag, port in ports.items():
             command += [flag, f"127.0.0.1:{port}"]
         log = open(os.path.join(self.directory, "serve.log"), "a")
-        self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=before)
         self.wait_until_ready()
 
     def wait_until_ready(self, patience=30):

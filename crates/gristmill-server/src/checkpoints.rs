@@ -10,13 +10,20 @@
 //! - What it covers is known until it is written: if that fails, or the mill stops before, the next
 //!   checkpoint covers it too.
 
-use gristmill_core::{EntityKey, World};
-use gristmill_store::{Begun, Checkpoint, Prepared, StoreError};
+use gristmill_core::{Entity, EntityKey, World};
+use gristmill_store::{Begun, Checkpoint, Later, Prepared, StoreError};
 use std::{
     collections::BTreeSet,
-    sync::mpsc::{SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
     thread,
 };
+
+/// How much is brought into its form beforehand. What is more is large descriptions, which share
+/// their memory with the world until they are written.
+const READY_BYTES_MAX: usize = 8 << 20;
 
 /// The world as it was when a checkpoint began, and what of it has to be written.
 pub struct Snapshot {
@@ -31,19 +38,28 @@ pub struct Snapshot {
 impl Snapshot {
     /// Brings it into the form of the disk.
     pub fn prepare(&self) -> Result<Prepared, StoreError> {
-        let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
+        let through = self.begun.through();
+        let (mut checkpoint, mut bytes) = (Checkpoint { through, ..Checkpoint::default() }, 0);
         for key in &self.dirty {
+            let name = key.to_string();
             match self.world.entity(key) {
-                Some(entity) => upserts.push((
-                    key.to_string(),
-                    serde_json::to_vec(&entity).expect("an entity is made of plain data"),
-                )),
-                None => deletes.push(key.to_string()),
+                Some(entity) if bytes < READY_BYTES_MAX => {
+                    let value = as_json(&entity);
+                    bytes += value.len();
+                    checkpoint.upserts.push((name, value));
+                }
+                Some(entity) => {
+                    checkpoint.later.push((name, Later(Arc::new(move || as_json(&entity)))));
+                }
+                None => checkpoint.deletes.push(name),
             }
         }
-        let through = self.begun.through();
-        self.begun.prepare(Checkpoint { upserts, deletes, through })
+        self.begun.prepare(checkpoint)
     }
+}
+
+fn as_json(entity: &Entity) -> Vec<u8> {
+    serde_json::to_vec(entity).expect("an entity is made of plain data")
 }
 
 /// The mill's side.

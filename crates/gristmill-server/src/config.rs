@@ -93,7 +93,7 @@ pub struct OverloadConfig {
     /// Memory of the server, bytes; past it nothing new is made. 0: three quarters of what its control
     /// group or the machine has.
     pub memory_bytes_max: u64,
-    /// What the bodies of requests under way may take together, bytes.
+    /// What the bodies of requests under way may take together, bytes; less where memory is short.
     pub bodies_bytes_max: u64,
     /// How long a request waits for room among the bodies, and for the mill's inbox.
     pub wait_max: Seconds,

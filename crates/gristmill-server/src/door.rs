@@ -44,7 +44,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, reques
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
-use tracing::{Instrument, error, info_span};
+use tracing::{Instrument, error, info_span, warn};
 
 /// When to come again after the server had no memory.
 const PRESSURE_PAUSE: Duration = Duration::from_secs(5);
@@ -192,6 +192,8 @@ impl Door {
             return Err(refusal);
         }
         let body = self.bodies.gather(body, bytes_max(&method, &target)).await?;
+        // Others may have filled the memory while this one waited for its room.
+        self.has_memory_for(&method, parts.uri.path())?;
         let Welcome { account, permit, is_root, is_temporary, key_id, .. } = welcome;
         let caller = Caller { permit, is_root, is_temporary, key_id };
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.ok();
@@ -207,7 +209,12 @@ impl Door {
             let message = format!("the account makes too many requests of the class `{name}`");
             ApiError::new(Code::Throttling, message).retry_after(wait)
         })?;
-        if class != Class::Create {
+        self.has_memory_for(method, path)
+    }
+
+    /// Refuses what would make the server grow when there is no memory for it.
+    fn has_memory_for(&self, method: &str, path: &str) -> Result<(), ApiError> {
+        if Class::of(method, path) != Some(Class::Create) {
             return Ok(());
         }
         self.pressure.check().map_err(|(taken, bound)| {
@@ -277,7 +284,9 @@ fn dress(reply: Result<Reply, ApiError>, request_id: &str, region: &str) -> Resp
         Ok(Reply::Bytes(bytes, headers)) => (StatusCode::OK, bytes.into(), headers),
         Ok(Reply::Upgraded(response)) => return response,
         Err(error) => {
-            if error.status() >= 500 {
+            if error.retry_after_seconds().is_some() {
+                warn!(request_id, code = ?error.code, message = error.message, "refused for now");
+            } else if error.status() >= 500 {
                 error!(request_id, code = ?error.code, message = error.message, "a request failed");
             }
             let status =

@@ -4,16 +4,22 @@
 //! [`LOOK_AGAIN`]. What is deleted does not always come back to the system by itself, so before anybody is
 //! refused the allocator is asked to give back what it holds.
 //!
-//! The bound is configured, or three quarters of what the control group or the machine has.
+//! The bound is configured, or three quarters of what the control groups (its own and those around it)
+//! or the machine has.
 
 use std::{
     fs,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 /// For so long a look is good.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What a body under way takes at most, with what is read out of it and written down, in lengths of
+/// the body: measured with descriptions of 500 tasks, and rounded up.
+const TIMES_A_BODY: u64 = 8;
 
 /// Watches the memory of this process.
 pub struct Pressure {
@@ -29,6 +35,12 @@ impl Pressure {
             set => set,
         };
         Self { bytes_max, seen: Mutex::default() }
+    }
+
+    /// What bodies of requests under way may take together: what is configured, and no more than fits
+    /// beside the bound with all that is made of them on their way into the books.
+    pub fn bodies_bytes_max(&self, configured: u64) -> u64 {
+        configured.min(self.bytes_max / 3 / TIMES_A_BODY)
     }
 
     /// `Err`: how many bytes are taken and how many may be, when there is no room for more.
@@ -78,20 +90,25 @@ fn there_is() -> u64 {
     groups.chain(bytes_of(&machine, "MemTotal:")).min().unwrap_or(u64::MAX)
 }
 
-/// Files with bounds of the groups that a process is in.
-fn group_files(table: &str) -> Vec<String> {
-    let file = |line: &str| {
+/// Files with bounds of the groups that a process is in, and of the groups around these: the bound of
+/// any of them holds for all below it.
+fn group_files(table: &str) -> Vec<PathBuf> {
+    let place = |line: &str| {
         let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next()?, parts.next()?);
+        let (controllers, path) = (parts.next()?, parts.next()?.to_owned());
         match controllers {
-            "" => Some(format!("/sys/fs/cgroup{path}/memory.max")),
+            "" => Some(("/sys/fs/cgroup", path, "memory.max")),
             names if names.split(',').any(|name| name == "memory") => {
-                Some(format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"))
+                Some(("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"))
             }
             _ => None,
         }
     };
-    table.lines().filter_map(file).collect()
+    let files = |(top, path, file): (&str, String, &str)| {
+        let below = Path::new(&path).ancestors().map(|group| group.strip_prefix("/"));
+        below.filter_map(Result::ok).map(|group| Path::new(top).join(group).join(file)).collect()
+    };
+    table.lines().filter_map(place).flat_map(|place| -> Vec<_> { files(place) }).collect()
 }
 
 /// Asks the allocator for what it holds and does not use.
@@ -115,12 +132,19 @@ mod tests {
         let text = "MemTotal:       1024 kB\nMemFree: 1 kB\n";
         assert_eq!(bytes_of(text, "MemTotal:"), Some(1 << 20));
         assert_eq!(bytes_of(text, "RssAnon:"), None);
-        assert_eq!(
-            group_files("5:cpu,memory:/a\n3:pids:/b\n0::/c d\n"),
-            ["/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "/sys/fs/cgroup/c d/memory.max"]
-        );
+        let files = [
+            "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/b/c d/memory.max",
+            "/sys/fs/cgroup/b/memory.max",
+            "/sys/fs/cgroup/memory.max",
+        ];
+        let found = group_files("5:cpu,memory:/a\n3:pids:/b\n0::/b/c d\n");
+        assert_eq!(found, files.map(PathBuf::from));
         assert!(taken() > 0 && there_is() > 0);
         assert!(Pressure::new(0).check().is_ok());
+        let pressure = Pressure::new(2_400);
+        assert_eq!([50, 500].map(|bytes| pressure.bodies_bytes_max(bytes)), [50, 100]);
         let (taken, bound) = Pressure::new(1).check().expect_err("nothing fits into a byte");
         assert!(taken > bound && bound == 1);
     }

@@ -195,6 +195,8 @@ impl Region {
         let doorkeeper = Doorkeeper::new(keys.clone(), mill.published().clone(), clock.clone());
         market::apply(&mill, &config.spot).await.map_err(RegionError::Market)?;
         let (halt, halting) = watch::channel(false);
+        let pressure = Pressure::new(config.overload.memory_bytes_max);
+        let bodies_bytes_max = pressure.bodies_bytes_max(config.overload.bodies_bytes_max);
         let door = Arc::new(Door {
             mill: mill.clone(),
             registrar: Registrar::new(registry),
@@ -210,9 +212,9 @@ impl Region {
             clock: clock.clone(),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             halting: halting.clone(),
-            bodies: Bodies::new(config.overload.bodies_bytes_max, config.overload.wait_max.into()),
+            bodies: Bodies::new(bodies_bytes_max, config.overload.wait_max.into()),
             throttle: Throttle::new(config.throttle.clone()),
-            pressure: Pressure::new(config.overload.memory_bytes_max),
+            pressure,
             waiters: Waiters::new(config.sync.clone()),
             stuck: messaging.board.clone(),
         });

@@ -52,5 +52,6 @@ pub use notices::{NoticeId, NoticeProgress, WaitingNotice};
 pub use readers::Readers;
 pub use recovery::Recovered;
 pub use store::{
-    Batch, Begun, Checkpoint, Committed, EffectId, Prepared, Purged, Seq, Store, StoreOptions,
+    Batch, Begun, Checkpoint, Committed, EffectId, Later, Prepared, Purged, Seq, Store,
+    StoreOptions,
 };

@@ -24,7 +24,7 @@ use gristmill_faults::{self as faults, Fault, Point};
 use gristmill_model::{Effect, Event, JobId, Timestamp};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use serde::Deserialize;
-use std::{path::Path, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 /// Rows taken out of the journal in one transaction after a checkpoint.
 const TRIM_ROWS_MAX: i64 = 20_000;
@@ -89,10 +89,23 @@ pub struct Committed {
 pub struct Checkpoint {
     /// New and changed entities: key and value.
     pub upserts: Vec<(String, Vec<u8>)>,
+    /// More of them, whose values are made when they are written: all at once would take too much
+    /// memory.
+    pub later: Vec<(String, Later)>,
     /// Keys of entities that are gone.
     pub deletes: Vec<String>,
     /// The last event these values contain.
     pub through: Seq,
+}
+
+/// Makes the value of an entity.
+#[derive(Clone)]
+pub struct Later(pub Arc<dyn Fn() -> Vec<u8> + Send + Sync>);
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Later")
+    }
 }
 
 /// A checkpoint that has begun: what ended before it.
@@ -452,6 +465,9 @@ fn replace(transaction: &Transaction<'_>, checkpoint: &Checkpoint) -> rusqlite::
     )?;
     for (key, value) in &checkpoint.upserts {
         upsert.execute(params![key, value])?;
+    }
+    for (key, Later(make)) in &checkpoint.later {
+        upsert.execute(params![key, make()])?;
     }
     let mut delete = transaction.prepare_cached("DELETE FROM entity WHERE key = ?1")?;
     for key in &checkpoint.deletes {

@@ -59,7 +59,7 @@ fn commit_until_killed(dir: &Path) {
 
 fn checkpoint(store: &mut Store, last: u64) {
     let upserts = vec![("last".to_owned(), last.to_string().into_bytes())];
-    let checkpoint = Checkpoint { upserts, deletes: vec![], through: store.last_seq() };
+    let checkpoint = Checkpoint { upserts, through: store.last_seq(), ..Checkpoint::default() };
     store.checkpoint(&checkpoint).expect("taken");
 }
 

@@ -8,10 +8,10 @@ use gristmill_model::{
     Timestamp, event::AfterRun,
 };
 use gristmill_store::{
-    Batch, Checkpoint, HistoryQuery, HistoryRow, Purged, Retry, Seq, Store, StoreError,
+    Batch, Checkpoint, HistoryQuery, HistoryRow, Later, Purged, Retry, Seq, Store, StoreError,
     StoreOptions,
 };
-use std::{fs, os::unix::fs::PermissionsExt, thread};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, thread};
 
 fn entity(key: &str, value: &str) -> (String, Vec<u8>) {
     (key.to_owned(), value.as_bytes().to_vec())
@@ -29,8 +29,8 @@ fn a_restart_is_the_checkpoint_and_what_came_after_it() {
     store.commit(&batch(&priorities(1..=5), &[])).expect("committed");
     let first = Checkpoint {
         upserts: vec![entity("job/a", "1"), entity("job/b", "1"), entity("job/c", "1")],
-        deletes: vec![],
         through: Seq(3),
+        ..Checkpoint::default()
     };
     store.checkpoint(&first).expect("taken");
     store.commit(&batch(&priorities(6..=7), &[])).expect("committed");
@@ -42,9 +42,10 @@ fn a_restart_is_the_checkpoint_and_what_came_after_it() {
     assert_eq!((recovered.through, recovered.next_seq), (Seq(3), Seq(8)));
 
     let second = Checkpoint {
-        upserts: vec![entity("job/b", "2")],
+        later: vec![("job/b".into(), Later(Arc::new(|| b"2".to_vec())))],
         deletes: vec!["job/a".into(), "never there".into()],
         through: Seq(7),
+        ..Checkpoint::default()
     };
     store.checkpoint(&second).expect("taken");
     store.checkpoint(&second).expect("a second time is harmless");
