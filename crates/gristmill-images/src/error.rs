@@ -1,5 +1,6 @@
 //! Why an image was not imported.
 
+use crate::refusal::Refusal;
 use gristmill_runtime::package::archive::ArchiveError;
 use std::{io, path::PathBuf};
 
@@ -7,7 +8,7 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The disk or the system.
-    #[error("could not {what} `{}`", path.display())]
+    #[error("could not {what} `{}`", printable(&path.to_string_lossy()))]
     Io {
         /// What was tried.
         what: &'static str,
@@ -56,7 +57,15 @@ pub enum ImageError {
         /// What was asked for.
         what: String,
         /// Why not.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Refusal,
+    },
+    /// The file that should say whom to trust.
+    #[error("`{}` names no authority to trust: {why}", path.display())]
+    NoAuthority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// More files or bytes than an image may have.
     #[error("the image holds more than {max} {what}")]
@@ -79,6 +88,12 @@ impl ImageError {
     }
 
     pub(crate) fn malformed(part: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::Malformed { part: part.into(), why: why.into() }
+        let (part, why) = (printable(&part.into()), printable(&why.into()));
+        Self::Malformed { part, why }
     }
+}
+
+/// Names and values in an image are its maker's choice, and a terminal may obey some characters.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }

@@ -27,8 +27,8 @@ struct Copying<'a> {
     tree: &'a mut Tree,
     limits: &'a ArchiveLimits,
     progress: &'a dyn Progress,
-    /// Files with several names, by their number.
-    names: BTreeMap<u64, Parts>,
+    /// Files with several names, by device and number.
+    names: BTreeMap<(u64, u64), Parts>,
     /// Directories to look into.
     waiting: Vec<Parts>,
     bytes: u64,
@@ -44,6 +44,10 @@ pub(crate) fn copy(
     limits: &ArchiveLimits,
     progress: &dyn Progress,
 ) -> Result<Applied, ImageError> {
+    if from == without {
+        let why = "the images of the region lie there".to_owned();
+        return Err(ImageError::NoImage { origin: shown_path(from), why });
+    }
     let about = fs::metadata(from).map_err(ImageError::io("read", from))?;
     progress.begin(&format!("copying {}", from.display()), None);
     let mut copying = Copying {
@@ -85,7 +89,8 @@ impl Copying<'_> {
         let path = self.path(&name);
         let mode = about.mode();
         let has_names = about.nlink() > 1 && !about.is_dir();
-        if let Some(first) = self.names.get(&about.ino()).filter(|_| has_names) {
+        let number = (about.dev(), about.ino());
+        if let Some(first) = self.names.get(&number).filter(|_| has_names) {
             let linked = self.tree.hard_link(&name, first);
             return linked.map_err(|error| cannot(error.of(shown_path(&path))));
         }
@@ -109,7 +114,7 @@ impl Copying<'_> {
         };
         written.map_err(|error| cannot(error.of(shown_path(&path))))?;
         if has_names {
-            self.names.insert(about.ino(), name);
+            self.names.insert(number, name);
         }
         Ok(())
     }

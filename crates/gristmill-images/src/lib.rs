@@ -30,6 +30,7 @@ mod layers;
 mod library;
 mod manifest;
 mod progress;
+mod refusal;
 mod registry;
 mod seal;
 mod source;
@@ -40,7 +41,8 @@ mod tests;
 pub use error::ImageError;
 pub use library::{Draft, Hold, Library, Steady};
 pub use progress::{Progress, Silent};
-pub use registry::{Credentials, Registry};
+pub use refusal::Refusal;
+pub use registry::{Credentials, Protection, Registry};
 pub use seal::Seal;
 pub use source::{Origin, Source};
 
@@ -73,6 +75,16 @@ impl Default for Wish {
         };
         let architecture = host_architecture().to_owned();
         Self { limits: LIMITS, owner, architecture, registry: Registry::default() }
+    }
+}
+
+impl Wish {
+    /// The same where so many bytes of the limit are taken already: what was fetched lies on the same
+    /// disk until the tree is complete.
+    fn beside(&self, bytes_taken: u64) -> Self {
+        let mut rest = self.clone();
+        rest.limits.bytes_max = rest.limits.bytes_max.saturating_sub(bytes_taken);
+        rest
     }
 }
 

@@ -9,12 +9,14 @@ use crate::{
     error::ImageError,
     manifest::{DESCRIPTION_BYTES_MAX, Description, Descriptor, blob_name, choose, parse},
     progress::Progress,
+    refusal::Refusal,
 };
 use futures::StreamExt;
 use gristmill_runtime::package::archive::ArchiveLimits;
 use oci_client::{
-    Client, Reference,
-    client::{BlobResponse, ClientConfig, ClientProtocol},
+    Client, Reference, RegistryOperation,
+    client::{BlobResponse, Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
+    errors::OciDistributionError,
     secrets::RegistryAuth,
 };
 use std::{
@@ -47,8 +49,36 @@ const ACCEPTED: [&str; 4] = [
 pub struct Registry {
     /// Who asks; nobody: without signing in.
     pub credentials: Option<Credentials>,
-    /// Whether without encryption, beside registries of this host, which always are.
-    pub insecure: bool,
+    /// How connections are protected.
+    pub protection: Protection,
+}
+
+/// How connections to a registry are protected.
+#[derive(Debug, Clone, Default)]
+pub enum Protection {
+    /// By TLS, with the authorities that this host knows; registries of this host are spoken to without.
+    #[default]
+    Usual,
+    /// By TLS, with these authorities as well; a certificate each, as PEM.
+    Authorities(Vec<Vec<u8>>),
+    /// Not at all.
+    Nothing,
+}
+
+impl Protection {
+    /// TLS with the authorities of a file: certificates, as PEM.
+    pub fn by(file: &Path) -> Result<Self, ImageError> {
+        const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+        let text = fs::read_to_string(file).map_err(ImageError::io("read", file))?;
+        let parts = text.split(BEGIN).skip(1).map(|rest| format!("{BEGIN}{rest}").into_bytes());
+        match parts.collect::<Vec<_>>() {
+            none if none.is_empty() => {
+                let why = "it holds no certificate (PEM)".to_owned();
+                Err(ImageError::NoAuthority { path: file.to_owned(), why })
+            }
+            certificates => Ok(Self::Authorities(certificates)),
+        }
+    }
 }
 
 /// A user of a registry.
@@ -72,12 +102,13 @@ struct Pull<'a> {
     reference: Reference,
     auth: RegistryAuth,
     to: &'a Path,
+    bytes_max: u64,
     bytes_left: u64,
     progress: &'a dyn Progress,
 }
 
 impl Registry {
-    /// Fetches `name` for these processors into the new directory `to`.
+    /// Fetches `name` for these processors into the new directory `to`. Answers how many bytes it holds now.
     pub(crate) fn pull(
         &self,
         name: &str,
@@ -85,7 +116,7 @@ impl Registry {
         limits: &ArchiveLimits,
         to: &Path,
         progress: &dyn Progress,
-    ) -> Result<(), ImageError> {
+    ) -> Result<u64, ImageError> {
         let no_name = |why: String| ImageError::NoImage { origin: name.to_owned(), why };
         let reference: Reference = name.parse().map_err(|error: oci_client::ParseError| {
             no_name(format!("nothing lies at this path, and it is no name of a registry: {error}"))
@@ -101,9 +132,11 @@ impl Registry {
             }
             None => RegistryAuth::Anonymous,
         };
-        let bytes_left = limits.bytes_max;
-        let mut pull = Pull { client, reference, auth, to, bytes_left, progress };
-        runtime.block_on(pull.run(architecture))
+        let bytes_max = limits.bytes_max;
+        let mut pull =
+            Pull { client, reference, auth, to, bytes_max, bytes_left: bytes_max, progress };
+        runtime.block_on(pull.run(architecture))?;
+        Ok(bytes_max - pull.bytes_left)
     }
 
     fn client(&self, reference: &Reference) -> Result<Client, ImageError> {
@@ -111,17 +144,28 @@ impl Registry {
         let is_here = ["127.0.0.1", "localhost", "[::1]"]
             .iter()
             .any(|here| host == *here || host.starts_with(&format!("{here}:")));
+        let (protocol, certificates) = match &self.protection {
+            Protection::Authorities(certificates) => {
+                (ClientProtocol::Https, certificates.as_slice())
+            }
+            Protection::Usual if !is_here => (ClientProtocol::Https, &[][..]),
+            Protection::Usual | Protection::Nothing => (ClientProtocol::Http, &[][..]),
+        };
+        let authority =
+            |data: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: data.clone() };
         let config = ClientConfig {
-            protocol: match self.insecure || is_here {
-                true => ClientProtocol::Http,
-                false => ClientProtocol::Https,
-            },
+            protocol,
+            extra_root_certificates: certificates.iter().map(authority).collect(),
             read_timeout: Some(SILENCE_MAX),
             connect_timeout: Some(CONNECT_MAX),
             user_agent: concat!("gristmill/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
-        Client::try_from(config).map_err(refused(format!("a client for {host}")))
+        let unusable = |error| ImageError::Registry {
+            what: format!("a client for {host}"),
+            source: Refusal::of(error, None),
+        };
+        Client::try_from(config).map_err(unusable)
     }
 }
 
@@ -150,7 +194,10 @@ impl Pull<'_> {
 
     async fn description(&self, reference: &Reference) -> Result<(Digest, Vec<u8>), ImageError> {
         let asked = self.client.pull_manifest_raw(reference, &self.auth, &ACCEPTED).await;
-        let (bytes, _) = asked.map_err(refused(format!("`{reference}`")))?;
+        let (bytes, _) = match asked {
+            Ok(described) => described,
+            Err(error) => return Err(self.refused(format!("`{reference}`"), error).await),
+        };
         if bytes.len() as u64 > DESCRIPTION_BYTES_MAX {
             let why = format!("its description is longer than {DESCRIPTION_BYTES_MAX} bytes");
             return Err(ImageError::malformed(reference.to_string(), why));
@@ -166,6 +213,25 @@ impl Pull<'_> {
         }
     }
 
+    /// Why something was not given. A client that could not sign in asks without, so the answer that
+    /// signing in is necessary is looked into.
+    async fn refused(&self, what: String, error: OciDistributionError) -> ImageError {
+        let user = match &self.auth {
+            RegistryAuth::Basic(user, _) => Some(user.as_str()),
+            _ => None,
+        };
+        let is_stranger = matches!(error, OciDistributionError::UnauthorizedError { .. });
+        let error = match is_stranger && user.is_some() {
+            true => {
+                let signed_in =
+                    self.client.auth(&self.reference, &self.auth, RegistryOperation::Pull).await;
+                signed_in.err().unwrap_or(error)
+            }
+            false => error,
+        };
+        ImageError::Registry { what, source: Refusal::of(error, user) }
+    }
+
     /// Fetches a blob; one that is there already, as layers may be equal, is not asked for again.
     async fn blob(&mut self, what: &str, blob: &Descriptor) -> Result<(), ImageError> {
         let path = self.to.join(blob_name(&blob.digest));
@@ -176,10 +242,12 @@ impl Pull<'_> {
         let mut file = File::create_new(&path).map_err(ImageError::io("make", &path))?;
         let (mut have, mut attempt) = (0, 1);
         while let Err(error) = self.stream(what, blob, &mut file, &mut have).await {
-            if have >= blob.size {
+            if have > 0 && have >= blob.size {
                 break; // it is whole, and not what it should be
             }
-            if attempt == ATTEMPTS_MAX || !matches!(error, ImageError::Registry { .. }) {
+            let may_help =
+                matches!(&error, ImageError::Registry { source, .. } if source.may_pass());
+            if attempt == ATTEMPTS_MAX || !may_help {
                 return Err(error);
             }
             attempt += 1;
@@ -209,7 +277,11 @@ impl Pull<'_> {
                 self.client.pull_blob_stream_partial(reference, digest, have, None).await
             }
         };
-        let mut content = match asked.map_err(refused(what.to_owned()))? {
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(error) => return Err(self.refused(what.to_owned(), error).await),
+        };
+        let mut content = match asked {
             BlobResponse::Partial(rest) => rest,
             BlobResponse::Full(whole) => {
                 file.set_len(0).map_err(ImageError::io("write", &path))?;
@@ -219,9 +291,12 @@ impl Pull<'_> {
             }
         };
         while let Some(bytes) = content.next().await {
-            let bytes = bytes.map_err(refused(what.to_owned()))?;
+            let bytes = bytes.map_err(|error| ImageError::Registry {
+                what: what.to_owned(),
+                source: Refusal::of(error.into(), None),
+            })?;
             let count = bytes.len() as u64;
-            let too_much = ImageError::TooMuch { max: blob.size, what: "bytes in a blob" };
+            let too_much = ImageError::TooMuch { max: self.bytes_max, what: "bytes" };
             self.bytes_left = self.bytes_left.checked_sub(count).ok_or(too_much)?;
             file.write_all(&bytes).map_err(ImageError::io("write", &path))?;
             *have += count;
@@ -254,10 +329,4 @@ impl Pull<'_> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
     fs::write(path, bytes).map_err(ImageError::io("write", path))
-}
-
-fn refused<E: std::error::Error + Send + Sync + 'static>(
-    what: String,
-) -> impl FnOnce(E) -> ImageError {
-    move |error| ImageError::Registry { what, source: Box::new(error) }
 }

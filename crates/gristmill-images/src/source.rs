@@ -107,14 +107,15 @@ impl Source {
                 self.layers(&Blobs::Folder(path.clone()), false, &mut tree, wish, progress)
             }
             Origin::LayoutArchive(path) | Origin::Saved(path) => {
-                let blobs = open_archive(path, draft, wish, progress)?;
+                let (blobs, taken) = open_archive(path, draft, wish, progress)?;
                 let saved = matches!(self.origin, Origin::Saved(_)) && !blobs.has("index.json");
-                self.layers(&blobs, saved, &mut tree, wish, progress)
+                self.layers(&blobs, saved, &mut tree, &wish.beside(taken), progress)
             }
             Origin::Registry(name) => {
-                let blobs = draft.blobs();
-                wish.registry.pull(name, &wish.architecture, &wish.limits, &blobs, progress)?;
-                self.layers(&Blobs::Folder(blobs), false, &mut tree, wish, progress)
+                let (blobs, architecture) = (draft.blobs(), &wish.architecture);
+                let taken = wish.registry.pull(name, architecture, limits, &blobs, progress)?;
+                let blobs = Blobs::Folder(blobs);
+                self.layers(&blobs, false, &mut tree, &wish.beside(taken), progress)
             }
         }
     }
@@ -211,15 +212,16 @@ fn is_saved_layer(name: &str) -> bool {
     first.len() == 64 && first.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A compressed archive cannot be read at any place, so it is unpacked first.
+/// A compressed archive cannot be read at any place, so it is unpacked first. How many bytes that took
+/// is the second answer.
 fn open_archive(
     path: &Path,
     draft: &Draft,
     wish: &Wish,
     progress: &dyn Progress,
-) -> Result<Blobs, ImageError> {
+) -> Result<(Blobs, u64), ImageError> {
     if !blobs::is_compressed(path)? {
-        return Blobs::in_archive(path);
+        return Ok((Blobs::in_archive(path)?, 0));
     }
     progress.begin(&format!("unpacking {}", path.display()), None);
     let to = draft.archive();
@@ -228,8 +230,9 @@ fn open_archive(
     let mut out = File::create_new(&to).map_err(ImageError::io("make", &to))?;
     let max = wish.limits.bytes_max;
     let copied = io::copy(&mut io::Read::take(&mut content, max), &mut out);
-    if copied.map_err(ImageError::io("unpack", path))? == max {
+    let copied = copied.map_err(ImageError::io("unpack", path))?;
+    if copied == max {
         return Err(ImageError::TooMuch { max, what: "bytes" });
     }
-    Blobs::in_archive(&to)
+    Ok((Blobs::in_archive(&to)?, copied))
 }

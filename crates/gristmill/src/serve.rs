@@ -16,8 +16,15 @@ use tokio::signal::unix::{SignalKind, signal};
 const KEY_ID: &str = "GRISTMILL_ROOT_ACCESS_KEY_ID";
 const KEY_SECRET: &str = "GRISTMILL_ROOT_ACCESS_KEY_SECRET";
 /// Variables that other parts read.
-const NOT_SETTINGS: [&str; 5] =
-    [KEY_ID, KEY_SECRET, "GRISTMILL_ENDPOINT", "GRISTMILL_LOG", "GRISTMILL_LOG_FORMAT"];
+const NOT_SETTINGS: [&str; 7] = [
+    KEY_ID,
+    KEY_SECRET,
+    "GRISTMILL_ENDPOINT",
+    "GRISTMILL_LOG",
+    "GRISTMILL_LOG_FORMAT",
+    "GRISTMILL_REGISTRY_USER",
+    "GRISTMILL_REGISTRY_PASSWORD",
+];
 
 /// Whether a variable is a key of the settings. A build without fail points refuses theirs.
 fn is_setting(name: &str) -> bool {

@@ -7,7 +7,10 @@
 use super::{Door, trial};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
-use gristmill_images::{Credentials, Hold, Library, Progress, Registry, Source, Wish, import};
+use gristmill_images::{
+    Credentials, Hold, ImageError, Library, Progress, Protection, Refusal, Registry, Source, Wish,
+    import,
+};
 use serde_json::{Value, json};
 use std::{
     os::unix::fs::MetadataExt,
@@ -63,8 +66,11 @@ pub struct Import {
     #[arg(long)]
     replace: bool,
     /// Speak to the registry without encryption
-    #[arg(long)]
+    #[arg(long, conflicts_with = "registry_ca")]
     insecure: bool,
+    /// Trust the registry's certificate if it is by an authority in this file (PEM)
+    #[arg(long, value_name = "FILE")]
+    registry_ca: Option<PathBuf>,
 }
 
 /// Look whether an imported image is whole and programs start in it
@@ -122,7 +128,8 @@ impl Import {
         let imported = std::thread::scope(|scope| {
             scope.spawn(|| import(&source, &draft, &wish, &Teller::default())).join()
         });
-        let imported = imported.map_err(|_| anyhow::anyhow!("the import came to an end"))??;
+        let imported = imported.map_err(|_| anyhow::anyhow!("the import came to an end"))?;
+        let imported = imported.map_err(advised)?;
         if imported.left_out > 0 {
             eprintln!("{} devices, pipes and sockets were left out", imported.left_out);
         }
@@ -148,8 +155,30 @@ impl Import {
             (Err(_), Err(_)) => None,
             _ => bail!("{REGISTRY_USER} and {REGISTRY_PASSWORD} must be set together"),
         };
-        Ok(Registry { credentials, insecure: self.insecure })
+        let protection = match &self.registry_ca {
+            Some(file) => Protection::by(file)?,
+            None if self.insecure => Protection::Nothing,
+            None => Protection::Usual,
+        };
+        Ok(Registry { credentials, protection })
     }
+}
+
+/// The error, and what to do about it.
+fn advised(error: ImageError) -> anyhow::Error {
+    let advice = match &error {
+        ImageError::Registry { source: Refusal::Stranger, .. } => {
+            format!("set {REGISTRY_USER} and {REGISTRY_PASSWORD}")
+        }
+        ImageError::Registry { source: Refusal::Certificate { .. }, .. } => {
+            "--registry-ca FILE names an authority to trust".to_owned()
+        }
+        ImageError::Registry { source: Refusal::Encrypted, .. } => {
+            "leave --insecure out; a registry of this host needs --registry-ca FILE".to_owned()
+        }
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{:#}; {advice}", anyhow::Error::from(error))
 }
 
 impl Check {

@@ -54,6 +54,10 @@ const TEXTS: &[(&str, &str)] = &[
         "替换同一 ID 的镜像；运行中的机器继续使用旧镜像",
     ),
     ("Speak to the registry without encryption", "不加密地访问镜像仓库"),
+    (
+        "Trust the registry's certificate if it is by an authority in this file (PEM)",
+        "信任由该文件（PEM）中的机构签发的镜像仓库证书",
+    ),
     ("List imported images", "列出已导入的镜像"),
     ("Show an imported image and who uses it", "显示已导入的镜像及其使用者"),
     ("Id of the image", "镜像 ID"),
