@@ -129,7 +129,8 @@ pub fn read_items(
     done: &mut Unpacked,
     mut visit: impl FnMut(Item, &mut dyn Read) -> Result<(), ArchiveError>,
 ) -> Result<(), ArchiveError> {
-    let mut reading = Reading { limits, done, next: Extensions::default() };
+    let next = Extensions::default();
+    let mut reading = Reading { limits, done, beside: Unpacked::default(), next };
     let mut archive = Archive::new(archive);
     let entries = archive.entries().map_err(ArchiveError::NotAnArchive)?.raw(true);
     let mut first = true;
@@ -165,13 +166,22 @@ struct Extensions {
 struct Reading<'a> {
     limits: &'a ArchiveLimits,
     done: &'a mut Unpacked,
+    /// What is read and is no file: extension headers, and entries for the top itself.
+    beside: Unpacked,
     next: Extensions,
 }
+
+/// Extension headers of one file.
+const EXTENSIONS_MAX: u64 = 4;
 
 impl Reading<'_> {
     /// The entry, if it is not an extension of the next.
     fn take<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<Option<Item>, ArchiveError> {
-        match entry.header().entry_type() {
+        let kind = entry.header().entry_type();
+        if is_extension(kind) {
+            self.count_beside(entry.size())?;
+        }
+        match kind {
             EntryType::GNULongName => self.next.name = Some(long_name(entry)?),
             EntryType::GNULongLink => self.next.link = Some(long_name(entry)?),
             EntryType::XHeader => self.next.read_attributes(&extension(entry)?)?,
@@ -203,6 +213,7 @@ impl Reading<'_> {
             return Err(refused("a sparse file, which is not supported"));
         }
         if name.is_empty() {
+            self.count_beside(size)?;
             return Ok(None); // the directory itself
         }
         self.count(size)?;
@@ -248,17 +259,38 @@ impl Reading<'_> {
     }
 
     fn count(&mut self, size: u64) -> Result<(), ArchiveError> {
-        let ArchiveLimits { bytes_max, entries_max, .. } = *self.limits;
-        self.done.entries += 1;
-        self.done.bytes = self.done.bytes.saturating_add(size);
-        if self.done.entries > entries_max {
-            return Err(ArchiveError::TooMany { entries_max });
-        }
-        if self.done.bytes > bytes_max {
-            return Err(ArchiveError::TooLarge { bytes_max });
-        }
-        Ok(())
+        self.done.grow(size);
+        within(self.done, self.limits, 1)
     }
+
+    fn count_beside(&mut self, size: u64) -> Result<(), ArchiveError> {
+        self.beside.grow(size);
+        within(&self.beside, self.limits, EXTENSIONS_MAX)
+    }
+}
+
+impl Unpacked {
+    fn grow(&mut self, bytes: u64) {
+        self.entries += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+/// Whether the limits are kept, with so many entries for each file.
+fn within(read: &Unpacked, limits: &ArchiveLimits, each: u64) -> Result<(), ArchiveError> {
+    let ArchiveLimits { bytes_max, entries_max, .. } = *limits;
+    if read.entries > entries_max.saturating_mul(each) {
+        return Err(ArchiveError::TooMany { entries_max });
+    }
+    if read.bytes > bytes_max {
+        return Err(ArchiveError::TooLarge { bytes_max });
+    }
+    Ok(())
+}
+
+fn is_extension(kind: EntryType) -> bool {
+    use EntryType as K;
+    matches!(kind, K::GNULongName | K::GNULongLink | K::XHeader | K::XGlobalHeader)
 }
 
 /// The most characters of a name that a message repeats.

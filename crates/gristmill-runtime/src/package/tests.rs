@@ -283,3 +283,27 @@ fn a_refusal_shows_the_start_of_a_long_name() {
     assert!(error.contains("日…`, a name that is too long"), "{error}");
     assert!(error.chars().count() < 300, "{error}");
 }
+
+#[test]
+fn what_is_no_file_is_bounded_too() {
+    let comment = |size: usize| entry(EntryType::XGlobalHeader, b"pax", 0, b"", &vec![b'x'; size]);
+    let limits = PackageLimits { bytes_max: 10_000, entries_max: 2, name_bytes_max: 100 };
+    for (what, entries) in [
+        ("many comments", vec![comment(1); 9]),
+        ("a long comment", vec![comment(10_001)]),
+        ("many entries for the top", vec![entry(EntryType::Directory, b"./", 0o755, b"", b""); 9]),
+        ("a long entry for the top", vec![file("./", &"x".repeat(10_001))]),
+        ("names of nothing", vec![long(EntryType::GNULongName, "a"); 9]),
+    ] {
+        let place = place();
+        let refused = unpack(&archive(&entries)[..], &place.inside, me(), &limits);
+        let refused = refused.expect_err(what);
+        assert!(
+            matches!(refused, PackageError::TooMany { .. } | PackageError::TooLarge { .. }),
+            "{what}: {refused:?}"
+        );
+    }
+    let place = place();
+    let few = archive(&[comment(1), comment(1), file("a", "x")]);
+    unpack(&few[..], &place.inside, me(), &limits).expect("a few are ordinary");
+}

@@ -167,15 +167,16 @@ impl Tree {
             return Err(NO_FILE);
         }
         let (from, from_last) = self.existing_parent(to)?.ok_or(NO_FILE)?;
-        match statat(&from, from_last, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(about) if self.may_have_two_names(FileType::from_raw_mode(about.st_mode)) => {}
+        let first = match statat(&from, from_last, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(about) if self.may_have_two_names(FileType::from_raw_mode(about.st_mode)) => about,
             Ok(_) | Err(Errno::NOENT) => return Err(NO_FILE),
             Err(error) => return Err(error.into()),
-        }
-        if name == to {
-            return Ok(());
-        }
+        };
         let (parent, last) = self.parent(name)?;
+        let there = statat(&parent, last, AtFlags::SYMLINK_NOFOLLOW);
+        if there.is_ok_and(|it| (it.st_dev, it.st_ino) == (first.st_dev, first.st_ino)) {
+            return Ok(()); // a directory on the way may have two names as well
+        }
         self.make_room(parent.as_fd(), last)?;
         Ok(linkat(&from, from_last, &parent, last, AtFlags::empty())?)
     }
