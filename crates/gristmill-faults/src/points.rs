@@ -122,6 +122,8 @@ points! {
     HistoryMove = "history.move" in "server": Kill Fail;
     /// Whether it is time for a checkpoint.
     CheckpointDue = "checkpoint.due" in "server": Early;
+    /// A checkpoint is about to be brought into the form of the disk.
+    CheckpointPrepare = "checkpoint.prepare" in "server": Kill Panic Slow;
     /// A checkpoint is written, not committed.
     CheckpointCommit = "checkpoint.commit" in "server": Kill Fail;
     /// A checkpoint is taken, the journal before it is still there.

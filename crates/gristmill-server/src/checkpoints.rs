@@ -11,6 +11,7 @@
 //!   checkpoint covers it too.
 
 use gristmill_core::{Entity, EntityKey, World};
+use gristmill_faults::{self as faults, Point};
 use gristmill_store::{Begun, Checkpoint, Later, Prepared, StoreError};
 use std::{
     collections::BTreeSet,
@@ -38,6 +39,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Brings it into the form of the disk.
     pub fn prepare(&self) -> Result<Prepared, StoreError> {
+        faults::at(Point::CheckpointPrepare);
         let through = self.begun.through();
         let (mut checkpoint, mut bytes) = (Checkpoint { through, ..Checkpoint::default() }, 0);
         for key in &self.dirty {

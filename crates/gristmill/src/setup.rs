@@ -19,7 +19,7 @@ pub fn now() -> Timestamp {
 }
 
 /// Threads that own something which nobody else can go on with.
-const OWNERS: [&str; 3] = ["mill", "messages", "object-writer"];
+const OWNERS: [&str; 5] = ["mill", "checkpoints", "books", "messages", "object-writer"];
 
 /// A panic of an owner ends the process: a restart recovers. One in the answer to a request costs
 /// that request.
