@@ -4,7 +4,7 @@
 //! that deletes it, so a job is always in exactly one place. What is in the record is the
 //! writer's business.
 
-use crate::attempt::job_key;
+use crate::{attempt::job_key, error::StoreError};
 use gristmill_model::{AccountId, ClusterId, Event, JobId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -124,15 +124,15 @@ pub(crate) fn page(
 }
 
 /// Removes up to `rows_max` jobs that ended before `before`, or that are more than `jobs_max`, oldest first;
-/// their attempts go with those of deleted jobs. Returns how many went.
+/// their attempts go with those of deleted jobs. Returns which went.
 pub(crate) fn expire(
     transaction: &Transaction<'_>,
     before: Timestamp,
     jobs_max: u64,
     rows_max: usize,
-) -> rusqlite::Result<usize> {
-    let mut gone = 0;
-    while gone < rows_max {
+) -> rusqlite::Result<Vec<JobId>> {
+    let mut gone = Vec::new();
+    while gone.len() < rows_max {
         let Some((job, ended)) = oldest(transaction)? else { break };
         if ended >= before.0 && size(transaction)? <= jobs_max {
             break;
@@ -141,7 +141,25 @@ pub(crate) fn expire(
         transaction
             .prepare_cached("INSERT OR IGNORE INTO deleted_job (job) VALUES (?1)")?
             .execute([job])?;
-        gone += 1;
+        gone.push(JobId(u128::from_be_bytes(job)));
+    }
+    Ok(gone)
+}
+
+/// Jobs that went into the history with these events and are there no more.
+pub(crate) fn expired(connection: &Connection, events: &[Event]) -> Result<Vec<JobId>, StoreError> {
+    let is_there = |job: JobId| {
+        connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM history WHERE job = ?1)")?
+            .query_row([job_key(job)], |row| row.get::<_, bool>(0))
+    };
+    let mut gone = Vec::new();
+    for event in events {
+        if let Event::JobArchived { job, .. } = event
+            && !is_there(*job).map_err(|source| StoreError::read("the history", source))?
+        {
+            gone.push(*job);
+        }
     }
     Ok(gone)
 }

@@ -175,6 +175,7 @@ impl Store {
             .map_err(|source| StoreError::Open { path: path.clone(), source })?;
         let tail = Tail::default();
         tail.add(&recovered.events);
+        tail.forget(&history::expired(&connection, &recovered.events)?);
         let busy_max = Duration::from_millis(options.busy_ms_max);
         let store = Self {
             connection,
@@ -305,9 +306,12 @@ impl Store {
         jobs_max: u64,
         rows_max: usize,
     ) -> Result<usize, StoreError> {
-        self.write("shorten the history", |transaction| {
+        let gone = self.write("shorten the history", |transaction| {
             Ok(history::expire(transaction, before, jobs_max, rows_max)?)
-        })
+        })?;
+        // The next checkpoint writes nothing of them: nobody would take it away again.
+        self.tail.forget(&gone);
+        Ok(gone.len())
     }
 
     /// Handles for reading, to be shared with other threads.

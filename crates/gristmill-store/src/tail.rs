@@ -39,6 +39,13 @@ struct Ended {
     attempts: usize,
 }
 
+impl Ended {
+    fn forget(&mut self, job: JobId) {
+        self.open.retain(|key, _| key.0 != job);
+        self.deleted.insert(job);
+    }
+}
+
 impl Tail {
     /// Takes note of what a durable batch ended.
     pub fn add(&self, events: &[Event]) {
@@ -49,13 +56,16 @@ impl Tail {
                     ended.attempts += attempts_of(event);
                     ended.open.entry((*job, task.clone())).or_default().push(event.clone());
                 }
-                Event::JobDeleted { job } => {
-                    ended.open.retain(|key, _| key.0 != *job);
-                    ended.deleted.insert(*job);
-                }
+                Event::JobDeleted { job } => ended.forget(*job),
                 _ => {}
             }
         }
+    }
+
+    /// Nobody asks for these jobs any more.
+    pub fn forget(&self, jobs: &[JobId]) {
+        let mut ended = self.write();
+        jobs.iter().for_each(|job| ended.forget(*job));
     }
 
     /// How many attempts came since the last checkpoint began.

@@ -301,6 +301,43 @@ fn the_history_is_listed_and_shortened() {
     assert_eq!(page(Some(8), true, Some(cluster)), [6]);
 }
 
+/// A job that leaves the history before a checkpoint wrote its attempts leaves nothing, whether the
+/// server starts anew in between or not.
+#[test]
+fn attempts_of_a_job_that_left_the_history_are_not_written_any_more() {
+    for restarts in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut store, _) = open(dir.path());
+        let row = |job| HistoryRow {
+            job,
+            account: AccountId(7),
+            ended: Timestamp(9),
+            clusters: vec![],
+            record: vec![],
+        };
+        let (gone, stays) = (JobId(1), JobId(2));
+        let mut events: Vec<_> = (0..3).map(|no| ended_of(gone, u64::from(no) + 1, no)).collect();
+        events.push(ended_of(stays, 10, 0));
+        let at = Timestamp(9);
+        events.extend([gone, stays].map(|job| Event::JobArchived { job, at }));
+        let archived = [row(gone), row(stays)];
+        store.commit(&Batch { archived: &archived, ..batch(&events, &[]) }).expect("committed");
+        assert_eq!(store.expire(Timestamp(0), 1, 10).expect("done"), 1);
+        assert_eq!(store.purge(100).expect("done"), Purged { attempts: 0, more: false });
+        if restarts {
+            drop(store);
+            store = open(dir.path()).0;
+        }
+        let through = store.last_seq();
+        store.checkpoint(&Checkpoint { through, ..Checkpoint::default() }).expect("taken");
+        let found = |job| {
+            let found = store.readers().last_attempts_in(job, &task(), 0..10).expect("read");
+            found.len()
+        };
+        assert_eq!((found(gone), found(stays)), (0, 1), "restarts: {restarts}");
+    }
+}
+
 #[test]
 fn attempts_of_a_deleted_job_go_in_bounded_steps() {
     let dir = tempfile::tempdir().expect("a directory");
