@@ -317,14 +317,14 @@ impl Turner {
         }
         let proposals = plan(&turn.draft, turn.now, PLACEMENTS_MAX);
         let proposed: u32 = proposals.iter().map(|it| it.instances.len()).sum();
-        let more_to_place = proposed as usize >= PLACEMENTS_MAX;
+        let is_full = proposed as usize >= PLACEMENTS_MAX;
         if !proposals.is_empty()
             && let Err(refusal) = self.take(&mut turn, &Input::Place(proposals))
         {
             error!(%refusal, "a plan was refused; plans are never refused as a whole");
         }
-        self.finish(turn, begun);
-        more_to_place
+        // What could not be written is placed again at the next turn, not at once and for ever.
+        self.finish(turn, begun) && is_full
     }
 
     /// Decides one input and applies it to the draft.
@@ -338,11 +338,12 @@ impl Turner {
         Ok(answer)
     }
 
-    fn finish(&mut self, turn: Turn, begun: Instant) {
+    /// Returns whether the turn is durable.
+    fn finish(&mut self, turn: Turn, begun: Instant) -> bool {
         let Turn { draft, now, events, effects, archived, touched, replies } = turn;
         if events.is_empty() && effects.is_empty() {
             answer(replies);
-            return;
+            return true;
         }
         faults::at(Point::MillDecided);
         let committing = Instant::now();
@@ -356,7 +357,7 @@ impl Turner {
             Err(failure) if failure.retry() == Retry::Later => {
                 warn!(error = %failure, "inputs are refused until the books can be written again");
                 refuse_all(replies);
-                return;
+                return false;
             }
             Err(failure) => fatal(&failure),
         };
@@ -380,6 +381,7 @@ impl Turner {
         }
         MEASURES.pass.note(begun.elapsed());
         self.keep_house();
+        true
     }
 
     /// Effects go to the hands; of notices only the news goes out, they wait in the books.
@@ -486,6 +488,8 @@ fn fatal(failure: &StoreError) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gristmill_model::{JobId, JobState};
+    use gristmill_store::StoreOptions;
 
     /// A mill that takes nothing out of an inbox with room for one.
     fn stuck() -> (Mill, mpsc::Receiver<Request>) {
@@ -497,6 +501,56 @@ mod tests {
             },
             requests,
         )
+    }
+
+    /// A mill on a disk of a megabyte.
+    fn cramped(dir: &std::path::Path) -> Turner {
+        let options = StoreOptions { size_bytes_max: Some(1 << 20), ..StoreOptions::default() };
+        let (store, _) = Store::open(dir, &options).expect("opens");
+        let world = World::new(gristmill_core::Options::default());
+        Turner {
+            store,
+            ids: IdMint::new([7; 32]),
+            clock: Arc::new(|| Timestamp(1)),
+            hands: mpsc::unbounded_channel().0,
+            news: mpsc::unbounded_channel().0,
+            published: Published::new(world.clone()),
+            world,
+            dirty: BTreeSet::new(),
+            events_since_checkpoint: 0,
+            checkpoints: Checkpoints::start(|_| false),
+            at_the_disk: Duration::ZERO,
+            history: HistoryConfig::default(),
+            purge: false,
+        }
+    }
+
+    /// Else a mill with much to place would go round without a pause, and fill the log.
+    #[test]
+    fn a_turn_that_cannot_be_written_is_not_repeated_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut turner = cramped(dir.path());
+        let mut write = || {
+            let failed = Event::JobEnded {
+                job: JobId(1),
+                state: JobState::Failed,
+                message: "x".repeat(10_000),
+                at: Timestamp(1),
+            };
+            let turn = Turn {
+                draft: turner.world.clone(),
+                now: Timestamp(1),
+                events: vec![failed],
+                effects: Vec::new(),
+                archived: Vec::new(),
+                touched: BTreeSet::new(),
+                replies: Vec::new(),
+            };
+            turner.finish(turn, Instant::now())
+        };
+        assert!(write(), "there is room");
+        assert!((0..1_000).any(|_| !write()), "a megabyte is full");
+        assert!(!write());
     }
 
     #[tokio::test(start_paused = true)]
