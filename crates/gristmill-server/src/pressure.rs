@@ -16,6 +16,9 @@ use std::{
 
 /// For so long a look is good.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long the allocator is left alone after it was asked: it goes through all it has, and everybody
+/// who wants to know waits.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a body under way takes at most, with what is read out of it and written down, in lengths of
 /// the body: measured with descriptions of 500 tasks, and rounded up.
@@ -24,7 +27,15 @@ const TIMES_A_BODY: u64 = 8;
 /// Watches the memory of this process.
 pub struct Pressure {
     bytes_max: u64,
-    seen: Mutex<Option<(Instant, u64)>>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// When was looked, and what was taken then.
+    look: Option<(Instant, u64)>,
+    /// When the allocator was asked.
+    asked: Option<Instant>,
 }
 
 impl Pressure {
@@ -46,24 +57,23 @@ impl Pressure {
     /// `Err`: how many bytes are taken and how many may be, when there is no room for more.
     pub fn check(&self) -> Result<(), (u64, u64)> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = seen.filter(|(at, _)| at.elapsed() < LOOK_AGAIN);
+        let fresh = seen.look.filter(|(at, _)| at.elapsed() < LOOK_AGAIN);
         let bytes = match fresh {
             Some((_, bytes)) => bytes,
-            None => self.look(),
+            None => self.look(&mut seen),
         };
-        if fresh.is_none() {
-            *seen = Some((Instant::now(), bytes));
-        }
         if bytes > self.bytes_max { Err((bytes, self.bytes_max)) } else { Ok(()) }
     }
 
-    fn look(&self) -> u64 {
-        let bytes = taken();
-        if bytes <= self.bytes_max {
-            return bytes;
+    fn look(&self, seen: &mut Seen) -> u64 {
+        let mut bytes = taken();
+        if bytes > self.bytes_max && seen.asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
+            give_back();
+            bytes = taken();
+            seen.asked = Some(Instant::now());
         }
-        give_back();
-        taken()
+        seen.look = Some((Instant::now(), bytes));
+        bytes
     }
 }
 
@@ -147,5 +157,14 @@ mod tests {
         assert_eq!([50, 500].map(|bytes| pressure.bodies_bytes_max(bytes)), [50, 100]);
         let (taken, bound) = Pressure::new(1).check().expect_err("nothing fits into a byte");
         assert!(taken > bound && bound == 1);
+    }
+
+    #[test]
+    fn the_allocator_is_not_asked_again_and_again() {
+        let (pressure, mut seen) = (Pressure::new(1), Seen::default());
+        pressure.look(&mut seen);
+        let first = seen.asked.expect("there is too little");
+        pressure.look(&mut seen);
+        assert_eq!(seen.asked, Some(first));
     }
 }

@@ -47,6 +47,9 @@ impl Class {
     }
 }
 
+/// The longest time that a refusal names.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
+
 /// Where a POST makes something.
 const MADE_BY: [&str; 5] = ["/jobs", "/clusters", "/apps", "/images", "/sts/credentials"];
 
@@ -97,7 +100,8 @@ impl Bucket {
             self.tokens -= 1.0;
             return Ok(());
         }
-        Err(Duration::from_secs_f64((1.0 - self.tokens) / rate.per_second))
+        let wait = Duration::try_from_secs_f64((1.0 - self.tokens) / rate.per_second);
+        Err(wait.unwrap_or(WAIT_MAX).min(WAIT_MAX))
     }
 }
 
@@ -119,6 +123,9 @@ mod tests {
             assert_eq!(bucket.take(rate, at(60_000)), Ok(()), "no more than the burst is saved");
         }
         assert_eq!(bucket.take(rate, at(60_000)), Err(at(500)));
+        let rate = Rate { per_second: 1e-300, burst: 1.0 };
+        let mut bucket = Bucket { tokens: 0.0, at: Duration::ZERO };
+        assert_eq!(bucket.take(rate, at(1)), Err(WAIT_MAX), "a rate next to nothing");
     }
 
     #[test]
