@@ -290,6 +290,9 @@ fn read_from(file: &Path, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         opened => opened?,
     };
+    if offset >= file.metadata()?.len() {
+        return Ok(Vec::new()); // an offset can be larger than any place in a file
+    }
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
     file.take(bytes_max as u64).read_to_end(&mut bytes)?;
@@ -316,4 +319,21 @@ fn spawn(
     let start = |source| ProviderError::Start { program: launch.program.clone(), source };
     let child = command.spawn().map_err(start)?;
     Ok(i32::try_from(child.id()).expect("the kernel's process numbers fit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_the_end_of_a_log_there_is_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("log");
+        let read = |offset| read_from(&file, offset, 3).expect("read");
+        assert_eq!(read(0), b"", "nothing was said yet");
+        fs::write(&file, "hello").expect("written");
+        for (offset, found) in [(0, "hel"), (3, "lo"), (5, ""), (1 << 62, ""), (u64::MAX, "")] {
+            assert_eq!(read(offset), found.as_bytes(), "{offset}");
+        }
+    }
 }
