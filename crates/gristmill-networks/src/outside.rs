@@ -18,10 +18,19 @@
 //! Start at [`Outside::connect`].
 
 use crate::{
-    NetworkError,
+    NetworkError, RUN,
     namespace::{self, Namespace, ip, nft},
 };
-use std::{collections::BTreeSet, fmt, fs, io, net::Ipv4Addr, str::FromStr};
+use rustix::fs::{FlockOperation, flock};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    fs::{self, File},
+    io,
+    net::Ipv4Addr,
+    path::Path,
+    str::FromStr,
+};
 
 /// What machines reach outside. An address is judged by the first of these that holds it: `allow`,
 /// `deny`, the special networks (refused), everything else (reached).
@@ -84,7 +93,8 @@ table ip gristmill {
     type filter hook forward priority -10; policy accept;
     iifname "grist*" oifname "grist*" drop
     oifname "grist*" ct state != { established, related } drop
-    tcp flags syn tcp option maxseg size set rt mtu
+    iifname "grist*" tcp flags syn tcp option maxseg size set rt mtu
+    oifname "grist*" tcp flags syn tcp option maxseg size set rt mtu
   }
   chain translate {
     type nat hook postrouting priority 100; policy accept;
@@ -105,6 +115,7 @@ impl Outside {
 
     /// Makes sure that the network has its way to the outside, by these rules.
     pub(crate) fn connect(&self, network: &Namespace) -> Result<(), NetworkError> {
+        let _alone = alone_on_this_host().map_err(namespace::error("lock", Path::new(RUN)))?;
         nft(HOST_TABLE)?;
         network.inside(|| nft(&self.rules()))??;
         if network.inside(has_way_out)? {
@@ -123,8 +134,7 @@ impl Outside {
         ))
     }
 
-    /// The first number that no wire of this host has, with the addresses of its two ends. A region
-    /// that takes the same one meanwhile makes the caller fail; it is called again.
+    /// The first number that no wire of this host has, with the addresses of its two ends.
     fn free_wire(&self) -> Result<(u32, Ipv4Addr, Ipv4Addr), NetworkError> {
         let taken: BTreeSet<String> =
             devices().map_err(namespace::error_of_host("list links of"))?;
@@ -184,11 +194,19 @@ pub(crate) fn disconnect(network: &Namespace) -> Result<(), NetworkError> {
 
 /// Takes the host's table away when no wire is left, of whichever region.
 pub(crate) fn tidy_host() {
+    let _alone = alone_on_this_host(); // without the directory nobody else is there
     let is_wire = |name: &String| name.starts_with(HOST_LINK);
     if devices().is_ok_and(|devices| !devices.iter().any(is_wire)) {
         // Without `nft` there is no table.
         let _ = nft("table ip gristmill {}\ndelete table ip gristmill\n");
     }
+}
+
+/// Regions of one host share its table and the numbers of wires: one at a time makes or removes them.
+fn alone_on_this_host() -> io::Result<File> {
+    let directory = File::open(RUN)?;
+    flock(&directory, FlockOperation::LockExclusive)?;
+    Ok(directory)
 }
 
 /// The devices of the calling thread's namespace.
