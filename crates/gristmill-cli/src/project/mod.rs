@@ -15,7 +15,7 @@ use crate::{
     submit::mapping::{self, Cluster},
     words::{Complaint, messages as m},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The description of the job.
 pub const JOB_FILE: &str = "job.json";
@@ -100,8 +100,32 @@ fn set_if_empty(value: &mut Value, text: &str) {
 }
 
 fn tasks_of(job: &mut Value) -> impl Iterator<Item = &mut Value> {
+    named_tasks_of(job).map(|(_, task)| task)
+}
+
+fn named_tasks_of(job: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
     let tasks = job.get_mut("DAG").and_then(|dag| dag.get_mut("Tasks"));
-    tasks.and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut)
+    tasks.and_then(Value::as_object_mut).into_iter().flatten()
+}
+
+/// Whether what is changed in a task is made of objects, where it is there.
+fn check_members(name: &str, task: &Value) -> Result<(), Complaint> {
+    const INSIDE: [&[&str]; 5] = [
+        &[],
+        &["AutoCluster"],
+        &["Parameters"],
+        &["Parameters", "Command"],
+        &["Parameters", "Command", "EnvVars"],
+    ];
+    for members in INSIDE {
+        let value = members.iter().fold(task, |value, member| &value[*member]);
+        let may_be_missing = !members.is_empty();
+        if !(value.is_object() || value.is_null() && may_be_missing) {
+            let place = [&["DAG.Tasks", name], members].concat().join(".");
+            return Err(m::PROJECT_FAULT.complain([("place", &place)]));
+        }
+    }
+    Ok(())
 }
 
 /// Where a project's tasks run, as words say it.
@@ -117,13 +141,13 @@ pub struct Change<'a> {
 pub fn change(job: &mut Value, task: Option<&str>, change: &Change<'_>) -> Result<(), Complaint> {
     let cluster = change.cluster.map(mapping::cluster).transpose()?;
     let docker = change.docker.map(mapping::docker).transpose()?;
-    let tasks = job["DAG"]["Tasks"].as_object_mut();
     let mut found = false;
-    for (name, body) in tasks.into_iter().flatten() {
+    for (name, body) in named_tasks_of(job) {
         if task.is_some_and(|task| task != name) {
             continue;
         }
         found = true;
+        check_members(name, body)?;
         if let Some(cluster) = &cluster {
             place(body, cluster);
         }
@@ -237,5 +261,30 @@ mod tests {
             assert_eq!(job["DAG"]["Tasks"][task]["AutoCluster"]["InstanceType"], "t");
         }
         assert!(change(&mut job, Some("c"), &to("cls-1")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_description_is_said_to_be_none() {
+        let everything =
+            Change { cluster: Some("img=img-x:type=t"), docker: Some("app@oss://b/d/") };
+        let said = |job: Value| {
+            let mut job = job;
+            change(&mut job, None, &everything).map_err(|complaint| complaint.to_string())
+        };
+        for nothing in [json!([]), json!("x"), json!({"DAG": "x"}), json!({"DAG": {"Tasks": 1}})] {
+            assert_eq!(said(nothing), Ok(()), "there is no task to change");
+        }
+        for (task, place) in [
+            (json!("x"), "DAG.Tasks.a"),
+            (json!({"AutoCluster": 1}), "DAG.Tasks.a.AutoCluster"),
+            (json!({"Parameters": []}), "DAG.Tasks.a.Parameters"),
+            (
+                json!({"Parameters": {"Command": {"EnvVars": "x"}}}),
+                "DAG.Tasks.a.Parameters.Command.EnvVars",
+            ),
+        ] {
+            let said = said(json!({"DAG": {"Tasks": {"a": task}}})).expect_err("wrong");
+            assert!(said.contains(&format!("{place} ")), "{said}");
+        }
     }
 }

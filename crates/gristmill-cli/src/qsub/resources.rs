@@ -34,8 +34,9 @@ impl Resources {
         match name {
             "walltime" | "pcput" => self.seconds = Some(seconds(value).ok_or_else(wrong)?),
             "nodes" => {
-                let counts: Option<Vec<u64>> = value.split('+').map(leading_number).collect();
-                self.nodes = Some(counts.ok_or_else(wrong)?.iter().sum());
+                let mut counts = value.split('+').map(leading_number);
+                let sum = counts.try_fold(0_u64, |sum, count| sum.checked_add(count?));
+                self.nodes = Some(sum.ok_or_else(wrong)?);
             }
             "ncpus" => self.cores = Some(leading_number(value).ok_or_else(wrong)? as f64),
             "mem" => self.memory_gb = Some(gigabytes(value).ok_or_else(wrong)?),
@@ -95,7 +96,10 @@ impl Resources {
 fn seconds(text: &str) -> Option<u64> {
     let parts: Vec<u64> = text.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     match parts[..] {
-        [hours, minutes, seconds] => Some(hours * 3600 + minutes * 60 + seconds),
+        [hours, minutes, seconds] => {
+            let minutes = hours.checked_mul(60)?.checked_add(minutes)?;
+            minutes.checked_mul(60)?.checked_add(seconds)
+        }
         _ => None,
     }
 }
@@ -147,7 +151,15 @@ mod tests {
         ] {
             assert_eq!(read(text), Ok(wanted), "{text}");
         }
-        for text in ["walltime=90", "mem=4tb", "ncpus=x", "nodes", "select=2:mem=x"] {
+        for text in [
+            "walltime=90",
+            "walltime=18446744073709551615:0:0",
+            "nodes=18446744073709551615+1",
+            "mem=4tb",
+            "ncpus=x",
+            "nodes",
+            "select=2:mem=x",
+        ] {
             let said = read(text).expect_err("wrong").to_string();
             assert!(said.contains(text), "{said}");
         }
