@@ -49,9 +49,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measures Gristmill beside what it stands on, as ratios.
-    #[command(subcommand)]
-    Bench(bench::Bench),
+    /// Measures Gristmill beside what it stands on, as ratios; without a name everything.
+    Bench {
+        /// What is measured.
+        #[command(subcommand)]
+        what: Option<bench::Bench>,
+    },
     /// Runs simulated regions, one per seed.
     Sim(sim::Sim),
     /// Prints the states of a job and what leads from one to the next.
@@ -67,7 +70,8 @@ impl Task {
             Self::Ci => test::run(&house, test::Extent::Ci),
             Self::Tidy => tidy::run(&house),
             Self::Demo { arguments } => demo::run(&house, &arguments),
-            Self::Bench(bench) => bench.run(&house),
+            Self::Bench { what: Some(bench) } => bench.run(&house),
+            Self::Bench { what: None } => bench::run_all(&house),
             Self::Sim(sim) => Ok(sim.run()),
             Self::States => {
                 print!("{}", states::job_states());

@@ -1,8 +1,9 @@
-//! Measures Gristmill beside what it stands on: `cargo xtask bench short`, `bench read` and others.
+//! Measures Gristmill beside what it stands on: `cargo xtask bench short`, `bench read` and others;
+//! without a name all of them.
 //!
 //! Figures of different runs are never compared, only figures of the same run: each round runs
 //! the floor, then Gristmill, and the result is the median of the ratios of the rounds. Everything
-//! measured goes to `docs/bench/<name>.json`; what it means stands in `docs/benchmarks.md`.
+//! measured goes to `docs/bench/<name>.json`; the tables of `docs/benchmarks.md` are made from that ([`report`]).
 //!
 //! On a machine with other work, run it as `chrt --rr 1 cargo xtask bench ...`: the floor and
 //! Gristmill then both go before that work. The scheduling class is part of the raw data.
@@ -22,13 +23,14 @@ mod plan;
 mod processor;
 mod read;
 mod region;
+pub mod report;
 mod restart;
 mod short;
 mod sums;
 
 use crate::{house::House, shell};
 use anyhow::{Context, Result, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, FromArgMatches, Subcommand};
 use serde::Serialize;
 use std::{
     fs,
@@ -61,6 +63,43 @@ pub enum Bench {
     Plan(plan::Plan),
     /// Reading an object through a mount, beside the store's own HTTP and a local file.
     Read(read::Read),
+    /// Writes the tables of `docs/benchmarks.md` from the raw data.
+    Report,
+}
+
+/// All measurements of the page, as they are called. The report comes last.
+const ALL: &[&[&str]] = &[
+    &["short"],
+    &["short", "--instances", "100000", "--rounds", "1", "--json", "docs/bench/short-100000.json"],
+    &["one"],
+    &["chain"],
+    &["follow"],
+    &["idle"],
+    &["null"],
+    &["create"],
+    &["million"],
+    &["restart"],
+    &["plan"],
+    &["read"],
+    &["report"],
+];
+
+/// Measures everything, one after the other. What fails is told at the end and does not keep the
+/// others from being measured.
+pub fn run_all(house: &House) -> Result<ExitCode> {
+    let mut failed = Vec::new();
+    for words in ALL {
+        println!("\n== {} ==", words.join(" "));
+        match Bench::from_words(words)?.run(house) {
+            Ok(code) if code == ExitCode::SUCCESS => {}
+            Ok(_) => failed.push(format!("{}: it found what must not be", words[0])),
+            Err(error) => failed.push(format!("{}: {error:#}", words[0])),
+        }
+    }
+    for failure in &failed {
+        println!("failed: {failure}");
+    }
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What all measurements take.
@@ -75,6 +114,12 @@ struct Common {
 }
 
 impl Bench {
+    fn from_words(words: &[&str]) -> Result<Self> {
+        let command = Self::augment_subcommands(clap::Command::new("bench"));
+        let matches = command.try_get_matches_from([&["bench"], words].concat())?;
+        Ok(Self::from_arg_matches(&matches)?)
+    }
+
     /// Measures, prints a table and writes the raw data.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
         match self {
@@ -89,6 +134,7 @@ impl Bench {
             Self::Restart(restart) => restart.run(house),
             Self::Plan(plan) => plan.run(house),
             Self::Read(read) => read.run(house),
+            Self::Report => report::run(house),
         }
     }
 }
@@ -124,5 +170,17 @@ impl Common {
         fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
         println!("raw data: {}", file.display());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_measurements_can_be_called() {
+        for words in ALL {
+            Bench::from_words(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        }
     }
 }

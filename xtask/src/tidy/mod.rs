@@ -30,6 +30,8 @@ pub fn check(house: &House) -> Result<bool> {
     findings.extend(shape::check(&sources));
     findings.extend(leaks::check(house, &sources));
     findings.extend(docs::check(&sources));
+    let report = crate::bench::report::check(&sources);
+    findings.extend(report.err().map(|it| format!("{}: {it:#}", crate::bench::report::PAGE)));
     for finding in &findings {
         println!("{finding}");
     }
