@@ -8,13 +8,17 @@
 use crate::{
     cluster::{Cluster, Metrics, Worker},
     job::{Job, Task},
+    market::Purse,
     world::{Account, Deadline, World},
 };
 use gristmill_model::{
     AccountId, Counts, InstanceNo, InstanceState, JobState, Placement, RangeSet, RunId, WorkerState,
 };
 use imbl::OrdSet;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 impl World {
     /// Whether everything adds up; otherwise what does not.
@@ -23,6 +27,9 @@ impl World {
         let slots = self.options.slots_per_worker;
         let overfull = self.workers.values().filter(|it| it.used() > slots + it.ahead);
         wrong.extend(overfull.map(|it| format!("{} has {} runs of {slots}", it.id, it.used())));
+        if wrong.is_empty() {
+            self.check_wants(&mut wrong);
+        }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
@@ -42,6 +49,31 @@ impl World {
         }
         self.check_indexes(&mut wrong);
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// Nobody waits for machines that the account may have; no lane keeps others waiting for
+    /// machines that have not come and that it does not need.
+    fn check_wants(&self, wrong: &mut Vec<String>) {
+        let starved = self.starved.keys().map(|(account, _)| *account);
+        let owners: BTreeSet<_> =
+            self.lanes.keys().map(|(account, _)| *account).chain(starved).collect();
+        for account in owners {
+            for purse in [Purse::PrePaid, Purse::Quota] {
+                if let Some((want, left)) = self.first_want(account, purse) {
+                    wrong.push(format!("{want:?} waits and may have {left} machines"));
+                }
+            }
+            for (pool, lane) in self.lanes_of(account) {
+                let own =
+                    self.clusters.get(&pool.cluster).into_iter().flat_map(|it| it.own_groups());
+                // When these call, fail or go, it is looked at again.
+                let starting: u32 = own.map(|(_, group)| group.metrics.starting).sum();
+                let surplus = self.lane_surplus(pool, lane);
+                if surplus > 0 && starting == 0 {
+                    wrong.push(format!("{pool:?} keeps {surplus} machines it does not need"));
+                }
+            }
+        }
     }
 
     /// Each live instance is in the book of its machine.

@@ -15,17 +15,20 @@
 //!   machine, task or job ends. Whoever reads the journal never has to guess.
 //! - Nothing is decided from anything but the world, the input, the time and the mint.
 //!
-//! The rules by subject: `jobs`, `runs`, `ahead` (runs that wait on machines); `clusters` (commands), `auto`, `attached` and `fit` (how
-//! many machines), `single` (one machine), `workers` (what is seen of machines),
-//! `market` (prices, machines set aside, quotas), `share` (accounts on a full host).
+//! The rules by subject: `jobs`, `runs`, `ahead` (runs that wait on machines); `clusters`
+//! (commands), `fill`, `auto`, `attached`, `prepaid` and `fit` (how many machines), `single` (one
+//! machine), `workers` (what is seen of machines), `market` (prices, quotas), `share` (accounts on
+//! a full host).
 
 mod ahead;
 mod attached;
 mod auto;
 mod clusters;
+mod fill;
 mod fit;
 mod jobs;
 mod market;
+mod prepaid;
 mod runs;
 mod share;
 mod single;
@@ -78,6 +81,7 @@ impl World {
             archived: Vec::new(),
             touched: BTreeSet::new(),
             accounts: BTreeSet::new(),
+            dealt: BTreeSet::new(),
             eased: BTreeSet::new(),
         };
         let answer = draft.on_input(input)?;
@@ -99,6 +103,8 @@ struct Draft<'a> {
     touched: BTreeSet<EntityKey>,
     /// Accounts whose automatic clusters and lanes have to be looked at.
     accounts: BTreeSet<AccountId>,
+    /// Accounts whose prepaid machines have to be dealt anew.
+    dealt: BTreeSet<AccountId>,
     /// Machines of which a run ended and that may have been waiting for that.
     eased: BTreeSet<WorkerId>,
 }
@@ -112,6 +118,7 @@ impl Draft<'_> {
             self.archived.push(Arc::clone(self.world.job_of(*job)));
         }
         self.world.apply(&event);
+        self.mark(&event);
         self.events.push(event);
     }
 

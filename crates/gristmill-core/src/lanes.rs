@@ -14,7 +14,7 @@
 //! - What a cluster's owner asked for is neither grown nor shrunk by attached tasks.
 //! - A lane has a group exactly while it has machines or wants some.
 //!
-//! Start at [`Pool`] and [`World::lane_wanted`]; who widens and narrows is `decide::attached`.
+//! Start at [`Pool`] and [`World::lane_wanted`]; who widens and narrows is `decide::fill`.
 
 use crate::{
     cluster::{Cluster, Group, MachineShape},
@@ -38,6 +38,8 @@ pub(crate) struct Pool {
 pub(crate) struct Lane {
     /// Instances that no machine has yet.
     pub(crate) unplaced: u64,
+    /// Slots of its machines that hold a run.
+    pub(crate) busy: u64,
     /// Its group, while it has one.
     pub(crate) group: Option<GroupName>,
 }
@@ -86,6 +88,13 @@ impl Cluster {
     /// The groups its owner described.
     pub(crate) fn own_groups(&self) -> impl Iterator<Item = (&GroupName, &Group)> {
         self.groups.iter().filter(|(_, group)| group.lane.is_none())
+    }
+
+    /// The group of an automatic cluster, and how many machines it is to have.
+    pub(crate) fn only_group(&self) -> (&GroupName, u32) {
+        let (name, group) =
+            self.own_groups().next().expect("an automatic cluster has one group of its own");
+        (name, group.desired)
     }
 
     /// The lowest `attached-N` that is no group yet.
@@ -166,16 +175,28 @@ impl World {
             return 0;
         };
         let slots = self.options.slots_per_worker;
-        let group = lane.group.as_ref().map(|name| &cluster.groups[name]);
-        let workers = group.into_iter().flat_map(|group| &group.workers);
-        let busy = workers.map(|id| self.worker_of(*id).used().min(slots));
-        let busy: u64 = busy.map(u64::from).sum();
         let waits = lane.unplaced.saturating_sub(self.own_room(cluster, pool, lane.unplaced));
-        let machines = (waits + busy).div_ceil(u64::from(slots.max(1)));
+        let machines = (waits + lane.busy).div_ceil(u64::from(slots.max(1)));
         let others = cluster.groups.values().filter(|it| it.lane.is_some() && it.lane != pool.lane);
         let others: u32 = others.map(|group| group.desired).sum();
         let most = self.options.limits.auto_cluster_machines_max.saturating_sub(others);
         u32::try_from(machines).unwrap_or(u32::MAX).min(most)
+    }
+
+    /// How many machines a lane is to have by now.
+    pub(crate) fn lane_size(&self, pool: &Pool, lane: &Lane) -> u32 {
+        let group = lane.group.as_ref();
+        group.map_or(0, |name| self.cluster_of(pool.cluster).groups[name].desired)
+    }
+
+    /// How many machines a lane is to have that have not come and that nobody needs. Those of a
+    /// cluster that is being deleted go with it.
+    pub(crate) fn lane_surplus(&self, pool: &Pool, lane: &Lane) -> u32 {
+        let cluster = self.clusters.get(&pool.cluster).filter(|it| !it.deleting);
+        let group = cluster.zip(lane.group.as_ref()).map(|(it, name)| &it.groups[name]);
+        let Some(group) = group else { return 0 };
+        let not_come = group.desired.saturating_sub(group.alive()) + group.metrics.pending;
+        group.desired.saturating_sub(self.lane_wanted(pool, lane)).min(not_come)
     }
 
     /// How many instances of a lane the cluster's own machines take soon: they have room, or are

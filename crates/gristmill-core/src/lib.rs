@@ -32,6 +32,7 @@ mod notices;
 mod options;
 mod plan;
 mod read;
+mod wants;
 mod why;
 mod world;
 

@@ -107,6 +107,11 @@ impl Market {
         };
     }
 
+    /// How many machines of a type are set aside for an account.
+    pub(crate) fn set_aside(&self, account: AccountId, kind: &InstanceTypeName) -> u32 {
+        self.prepaid.get(&(account, kind.clone())).copied().unwrap_or(0)
+    }
+
     /// The machines set aside for an account, by type.
     pub fn prepaid_of(
         &self,

@@ -370,6 +370,13 @@ impl World {
                     account.present - u32::from(present(&before)) + u32::from(present(&after));
             });
         }
+        let busy = |station: &Option<Station>| station.as_ref().map_or(0, |s| u64::from(s.busy));
+        if pool.lane.is_some() && busy(&before) != busy(&after) {
+            let account = self.cluster_of(pool.cluster).account;
+            self.change_lane(account, &pool, |lane| {
+                lane.busy = lane.busy - busy(&before) + busy(&after);
+            });
+        }
         let leaving = |station: &Option<Station>| station.as_ref().is_some_and(|s| s.leaving);
         match (leaving(&before), leaving(&after)) {
             (false, true) => drop(self.leaving.insert(id)),
@@ -465,6 +472,8 @@ impl Shelf {
 /// Where a machine stands in the indexes.
 struct Station {
     state: WorkerState,
+    /// Slots that hold a run.
+    busy: u32,
     free: Option<u32>,
     deadline: Option<Timestamp>,
     crowded: Option<Crowded>,
@@ -481,6 +490,7 @@ impl Station {
         let crowded = worker.state == WorkerState::Pending && !worker.not_for_room;
         Self {
             state: worker.state,
+            busy: used.min(options.slots_per_worker),
             free: room.then_some(used),
             deadline: worker.deadline(options),
             crowded: crowded.then_some((worker.is_spot, worker.created, worker.id)),

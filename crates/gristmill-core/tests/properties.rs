@@ -84,8 +84,10 @@ fn input(world: &World, (what, a, b, c): Step, now: Timestamp) -> Option<Input> 
         }
         8 => {
             let cluster = some_cluster(world, a)?;
-            let groups = world.any_cluster(cluster)?.groups.keys();
-            let groups = groups.map(|group| (group.clone(), GroupChange::size(b % 4))).collect();
+            let groups = world.any_cluster(cluster)?.groups.iter();
+            // Sometimes of a lane as well, which is refused.
+            let groups = groups.filter(|(_, group)| group.lane.is_none() || b.is_multiple_of(9));
+            let groups = groups.map(|(name, _)| (name.clone(), group_change(b, c))).collect();
             let change = Arc::new(ClusterChange { groups, ..ClusterChange::default() });
             Input::ModifyCluster { account, cluster, change }
         }
@@ -112,7 +114,7 @@ fn input(world: &World, (what, a, b, c): Step, now: Timestamp) -> Option<Input> 
             }
         }
         24 => {
-            let instance_type = InstanceTypeName("t".to_owned());
+            let instance_type = a_kind(a);
             match b % 4 {
                 0 => Input::SetQuota {
                     account,
@@ -132,6 +134,19 @@ fn input(world: &World, (what, a, b, c): Step, now: Timestamp) -> Option<Input> 
     })
 }
 
+fn group_change(b: u32, c: u32) -> GroupChange {
+    let instance_type = Some(a_kind(c));
+    match c % 3 {
+        0 => GroupChange { instance_type, ..GroupChange::default() },
+        1 => GroupChange { instance_type, ..GroupChange::size(b % 4) },
+        _ => GroupChange::size(b % 4),
+    }
+}
+
+fn a_kind(number: u32) -> InstanceTypeName {
+    InstanceTypeName(["t", "u"][number as usize % 2].to_owned())
+}
+
 fn token(number: u32) -> Option<Token> {
     Some(Token { text: format!("t{number}"), body: format!("{}", number % 100) })
 }
@@ -140,8 +155,7 @@ fn submission(world: &World, account: AccountId, (a, b, c): (u32, u32, u32)) -> 
     let placement = match some_cluster(world, a).filter(|_| !b.is_multiple_of(3)) {
         Some(cluster) if b.is_multiple_of(2) => Placement::Fixed(cluster),
         Some(cluster) => {
-            let instance_type =
-                (c % 4 > 1).then(|| InstanceTypeName(["t", "u"][c as usize % 2].to_owned()));
+            let instance_type = (c % 4 > 1).then(|| a_kind(c));
             let shape = AutoCluster { resource: resource(a), instance_type, ..a_shape(false) };
             Placement::Attach { cluster, shape }
         }

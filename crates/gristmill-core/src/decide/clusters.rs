@@ -37,7 +37,6 @@ impl Draft<'_> {
         let (spec, token, at) = (Arc::clone(spec), token.clone(), self.now);
         self.emit(Event::ClusterCreated { cluster, account, spec, purpose, token, at });
         self.fit_cluster(cluster);
-        self.accounts.insert(account);
         Ok(Answer::Cluster(cluster))
     }
 
@@ -92,7 +91,6 @@ impl Draft<'_> {
             self.emit(Event::ClusterChanged { cluster: id, change, at: self.now });
             self.fit_cluster(id);
         }
-        self.accounts.insert(account);
         Ok(Answer::Done)
     }
 
@@ -136,7 +134,6 @@ impl Draft<'_> {
             self.send_away(*worker, reason);
         }
         self.drop_empty_cluster(id);
-        self.accounts.insert(cluster.account);
     }
 
     pub(super) fn drop_empty_cluster(&mut self, id: ClusterId) {

@@ -21,10 +21,11 @@ impl Draft<'_> {
 
     /// Wants machines, or sends some away, until a group has as many as desired.
     pub(super) fn fit_group(&mut self, id: ClusterId, name: &GroupName) {
-        let cluster = self.world.cluster_of(id);
-        if cluster.deleting {
+        if self.world.cluster_of(id).deleting {
             return;
         }
+        self.narrow(id, name);
+        let cluster = self.world.cluster_of(id);
         let group = &cluster.groups[name];
         let (alive, desired) = (group.alive(), group.desired);
         if alive < desired && self.world.group_overpriced(cluster, name).is_none() {
@@ -35,6 +36,7 @@ impl Draft<'_> {
         for worker in self.most_dispensable(id, name, alive.saturating_sub(desired)) {
             self.send_away(worker, "the group was made smaller");
         }
+        self.close_empty_lane(id, name);
     }
 
     /// The machines whose loss hurts least: not there yet, then idle, then with few runs; the

@@ -44,7 +44,6 @@ impl Draft<'_> {
         let job = self.ids.job(self.now, newest);
         let (spec, token, at) = (Arc::clone(spec), token.clone(), self.now);
         self.emit(Event::JobSubmitted { job, account, spec, token, at });
-        self.accounts.insert(account);
         self.overtake(job);
         Ok(Answer::Job(job))
     }
@@ -100,7 +99,6 @@ impl Draft<'_> {
         job.state.next(JobEvent::Stop).map_err(|_| conflict(&job, "stop"))?;
         self.end_runs_of(id);
         self.emit(Event::JobStopped { job: id, at: self.now });
-        self.accounts.insert(account);
         self.remove_auto_clusters(id);
         Ok(Answer::Done)
     }
@@ -110,7 +108,6 @@ impl Draft<'_> {
         job.state.next(JobEvent::Start).map_err(|_| conflict(&job, "start"))?;
         self.instances_allowed(account, job.instance_counts.total().into())?;
         self.emit(Event::JobRestarted { job: id, at: self.now });
-        self.accounts.insert(account);
         self.overtake(id);
         Ok(Answer::Done)
     }
@@ -192,12 +189,9 @@ impl Draft<'_> {
 
     fn end_task(&mut self, id: JobId, task: &TaskName, state: TaskState) {
         self.emit(Event::TaskEnded { job: id, task: task.clone(), state, at: self.now });
-        let job = self.world.job_of(id);
-        let (account, auto_cluster) = (job.account, job.tasks[task].auto_cluster);
-        if let Some(cluster) = auto_cluster {
+        if let Some(cluster) = self.world.job_of(id).tasks[task].auto_cluster {
             self.remove_cluster(cluster, "the task ended");
         }
-        self.accounts.insert(account);
         self.after_task(id, task);
     }
 

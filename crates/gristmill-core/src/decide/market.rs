@@ -7,39 +7,17 @@
 //!
 //! A machine on demand (or prepaid) that finds no room may have the place of a spot machine: one
 //! for each, the one with the fewest runs. While such machines wait, spot machines do not ask.
-//!
-//! Prepaid machines go to the groups that ask for them: an automatic cluster takes what its task
-//! needs, a group of the user takes what is left, the oldest cluster first. What is idle there an
-//! automatic cluster may have. When there are too many, groups of users give first, the youngest
-//! cluster first.
 
 use super::Draft;
-use crate::{
-    cluster::{Cluster, Group, Worker},
-    market::Purse,
-};
+use crate::cluster::{Cluster, Worker};
 use gristmill_model::{
-    AccountId, Answer, ClusterId, Event, GroupName, PriceMilli, Quota, ReclaimCause, Timestamp,
-    WorkerId, WorkerState, catalogue::InstanceTypeName, event::Purpose,
+    AccountId, Answer, Event, PriceMilli, Quota, ReclaimCause, Timestamp, WorkerId, WorkerState,
+    catalogue::InstanceTypeName,
 };
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 /// Why a spot machine goes or does not ask while machines on demand wait.
 const NEEDED: &str = "its place is needed for machines on demand";
-
-/// A group of prepaid machines.
-struct PrepaidGroup {
-    /// Sort key: the oldest cluster first.
-    created: Timestamp,
-    cluster: ClusterId,
-    group: GroupName,
-    kind: InstanceTypeName,
-    size: u32,
-    /// Whether it takes whatever is left.
-    greedy: bool,
-    /// How many of its machines have work.
-    busy: u32,
-}
 
 impl Draft<'_> {
     pub(super) fn set_spot_price(
@@ -132,89 +110,7 @@ impl Draft<'_> {
         let present = self.world.market.quotas.get(&account).copied().unwrap_or_default();
         if present != quota {
             self.emit(Event::QuotaSet { account, quota, at: self.now });
-            self.accounts.insert(account);
         }
         Answer::Done
-    }
-
-    pub(super) fn set_prepaid(
-        &mut self,
-        account: AccountId,
-        instance_type: &InstanceTypeName,
-        machines: u32,
-    ) -> Answer {
-        if self.set_aside(account, instance_type) != machines {
-            let (instance_type, at) = (instance_type.clone(), self.now);
-            self.emit(Event::PrepaidSet { account, instance_type, machines, at });
-            self.accounts.insert(account);
-        }
-        Answer::Done
-    }
-
-    fn set_aside(&self, account: AccountId, kind: &InstanceTypeName) -> u32 {
-        self.world.market.prepaid.get(&(account, kind.clone())).copied().unwrap_or(0)
-    }
-
-    /// How many prepaid machines of a type an automatic cluster may have: those that nobody has
-    /// and those that are idle in clusters of the user.
-    pub(super) fn prepaid_left(&self, account: AccountId, kind: &InstanceTypeName) -> u32 {
-        let groups = self.prepaid_groups(account).into_iter().filter(|it| it.kind == *kind);
-        let taken: u32 = groups.map(|it| if it.greedy { it.busy } else { it.size }).sum();
-        self.set_aside(account, kind).saturating_sub(taken)
-    }
-
-    /// Deals the prepaid machines of an account.
-    pub(super) fn fit_prepaid(&mut self, account: AccountId) {
-        let groups = self.prepaid_groups(account);
-        let kinds: BTreeSet<_> = groups.iter().map(|group| group.kind.clone()).collect();
-        for kind in kinds {
-            let mine = || groups.iter().filter(|group| group.kind == kind);
-            let taken: u32 = mine().map(|group| group.size).sum();
-            let there = self.set_aside(account, &kind);
-            if let Some(first) = mine().find(|group| group.greedy)
-                && taken < there
-            {
-                let size = first.size + there - taken;
-                self.resize_group(first.cluster, &first.group, size);
-            }
-            let mut over = taken.saturating_sub(there);
-            let mut givers: Vec<_> = mine().collect();
-            givers.reverse();
-            givers.sort_by_key(|group| !group.greedy);
-            for group in givers {
-                let less = over.min(group.size);
-                over -= less;
-                if less > 0 {
-                    self.resize_group(group.cluster, &group.group, group.size - less);
-                }
-            }
-        }
-    }
-
-    fn busy(&self, group: &Group) -> u32 {
-        let workers = group.workers.iter().map(|id| self.world.worker_of(*id));
-        workers.filter(|worker| worker.used() > 0).count() as u32
-    }
-
-    fn prepaid_groups(&self, account: AccountId) -> Vec<PrepaidGroup> {
-        let clusters = self.world.clusters_of(account, None).filter(|it| !it.deleting);
-        let groups = clusters.flat_map(|it| it.groups.iter().map(move |entry| (it, entry)));
-        let mut found: Vec<_> = groups
-            .filter_map(|(cluster, (name, group))| {
-                let shape = cluster.shape_of(name);
-                let kind = shape.instance_type.or_else(|| self.world.options.default_type.clone());
-                (Purse::of(&shape.resource) == Purse::PrePaid).then_some(PrepaidGroup {
-                    created: cluster.created,
-                    cluster: cluster.id,
-                    group: name.clone(),
-                    kind: kind?,
-                    size: group.desired,
-                    greedy: cluster.purpose == Purpose::Fixed && group.lane.is_none(),
-                    busy: self.busy(group),
-                })
-            })
-            .collect();
-        found.sort_by_key(|it| (it.created, it.cluster, it.group.clone()));
-        found
     }
 }

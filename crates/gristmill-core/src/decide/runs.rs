@@ -36,7 +36,6 @@ impl Draft<'_> {
                 let placed =
                     Event::RunsPlaced { first, job, task, instances, worker, generation, at };
                 self.emit(placed);
-                self.look_at_lanes(self.world.worker_of(worker).cluster);
             }
         }
         Answer::Done
@@ -195,9 +194,6 @@ impl Draft<'_> {
             after,
         });
         self.eased.insert(worker);
-        if self.world.job_of(id).tasks[&task].lane.is_some() {
-            self.accounts.insert(self.world.job_of(id).account);
-        }
         if matches!(after, AfterRun::Finished | AfterRun::Failed) {
             self.after_instance(id, &task, instance, after, &end.outcome);
         }

@@ -25,7 +25,6 @@ impl Draft<'_> {
         // First the machine, or the group would choose another one to send away.
         self.send_away(worker.id, "deleted by its owner");
         self.resize_group(place.cluster, &place.group, desired.saturating_sub(1));
-        self.accounts.insert(account);
         Ok(Answer::Done)
     }
 

@@ -116,8 +116,6 @@ impl Draft<'_> {
             let first = Arc::clone(self.world.worker_of(first));
             self.want_again(&first);
         }
-        // A lane may need no other in its place.
-        self.look_at_lanes(worker.cluster);
         self.close_empty_lane(worker.cluster, &worker.group);
         self.drop_empty_cluster(worker.cluster);
     }
@@ -138,8 +136,6 @@ impl Draft<'_> {
             not_for_room: why != Delay::NoRoom,
             not_made: why == Delay::Other,
         });
-        // What this machine would have taken may need another one.
-        self.look_at_lanes(worker.cluster);
     }
 
     /// A machine is lost: its instances wait again, it goes, another one is wanted.

@@ -351,3 +351,163 @@ fn an_automatic_cluster_has_lanes_as_well_and_keeps_its_own_machines_for_its_tas
          K Finished; b Finished: Finished",
     );
 }
+
+#[test]
+fn a_price_takes_the_machines_of_a_lane_and_gives_back_only_what_is_needed() {
+    check(
+        "options machines 2
+         cluster C w*0
+         job J on attach C spot 500: a*2
+         job K on attach C type big: b
+         call
+         place
+         start a/0
+         finish a/1
+         price t 900
+         show C
+         wait 10
+         show C
+         why J
+         gone c-attached-1-1
+         gone c-attached-1-2
+         price t 400
+         show C
+         finish all
+         show J
+         show K",
+        "C Active; attached-1 of 2: c-attached-1-1 Running (to be reclaimed: the spot price of t is 0.900, above the limit of 0.500), c-attached-1-2 Running (to be reclaimed: the spot price of t is 0.900, above the limit of 0.500); w of 0:
+         C Active; attached-1 of 1: c-attached-1-1 Deleting (reclaimed: the spot price of t is 0.900, above the limit of 0.500), c-attached-1-2 Deleting (reclaimed: the spot price of t is 0.900, above the limit of 0.500); attached-2 of 1: c-attached-2-3 Starting; w of 0:
+         task `a` waits for machines of cluster C: the spot price of t is 0.900, above the limit of 0.500 of group `attached-1`
+         C Active; attached-1 of 1: c-attached-1-4 Starting; attached-2 of 1: c-attached-2-3 Starting; w of 0:
+         J Finished; a Finished: Finished~ Finished
+         K Finished; b Finished: Finished",
+    );
+}
+
+#[test]
+fn an_idle_machine_of_a_lane_that_is_lost_gets_no_successor() {
+    check(
+        "cluster C w*0
+         job J on attach C: a*2
+         call
+         place
+         start a/0
+         finish a/1
+         gone c-attached-1-2
+         show C
+         gone c-attached-1-2
+         show C
+         finish a/0
+         gone c-attached-1-1
+         show C
+         gone c-attached-1-1
+         show C",
+        "C Active; attached-1 of 1: c-attached-1-1 Running, c-attached-1-2 Deleting (lost: the provider has it no longer); w of 0:
+         C Active; attached-1 of 1: c-attached-1-1 Running; w of 0:
+         C Active; attached-1 of 0: c-attached-1-1 Deleting (lost: the provider has it no longer); w of 0:
+         C Active; w of 0:",
+    );
+}
+
+#[test]
+fn a_lane_stands_in_for_own_machines_that_do_not_come() {
+    check(
+        "cluster C w*2
+         job J on attach C: a*2
+         show C
+         noroom c-w-1 full
+         show C
+         noroom c-attached-1-3 full
+         why J
+         call c-w-2
+         wait 1
+         show C
+         call
+         show C
+         place
+         show J",
+        "C Active; w of 2: c-w-1 Starting, c-w-2 Starting
+         C Active; attached-1 of 1: c-attached-1-3 Starting; w of 2: c-w-1 Pending (full), c-w-2 Starting
+         task `a` waits for cluster C: 1 machine starting; the last said: full
+         C Active; attached-1 of 1: c-attached-1-3 Starting (full); w of 2: c-w-1 Pending (full), c-w-2 Running
+         C Active; attached-1 of 1: c-attached-1-3 Running; w of 2: c-w-1 Pending (full), c-w-2 Running
+         J Waiting; a Waiting: given to c-w-2 given to c-attached-1-3",
+    );
+}
+
+#[test]
+fn a_machine_that_an_own_one_makes_needless_goes_to_who_waits_for_it() {
+    check(
+        "options machines 3
+         cluster C w*1
+         cluster D w*0
+         job J on attach C: a
+         noroom c-w-1 full
+         noroom c-attached-1-2 full
+         job K on attach D: b*2
+         show C
+         show D
+         call c-w-1
+         show C
+         show D",
+        "C Active; attached-1 of 1: c-attached-1-2 Pending (full); w of 1: c-w-1 Pending (full)
+         D Active; attached-1 of 1: d-attached-1-1 Starting; w of 0:
+         C Active; attached-1 of 0: c-attached-1-2 Deleting (the group was made smaller); w of 1: c-w-1 Running
+         D Active; attached-1 of 2: d-attached-1-1 Starting, d-attached-1-2 Starting; w of 0:",
+    );
+}
+
+#[test]
+fn an_automatic_cluster_whose_type_is_changed_gets_machines_of_the_new_type() {
+    check(
+        "prepaid 1 t 3
+         job J on auto prepaid: a*2
+         show auto-a
+         change auto-a group type u
+         show auto-a
+         why J
+         prepaid 1 u 1
+         show auto-a
+         effects",
+        "auto-a Active; group of 2: auto-a-group-1 Starting, auto-a-group-2 Starting
+         auto-a Active; group of 0: auto-a-group-1 Deleting (the group was made smaller), auto-a-group-2 Deleting (the group was made smaller)
+         task `a` waits for machines of cluster auto-a: group `group` is prepaid and no machines are set aside for it
+         auto-a Active; group of 1: auto-a-group-1 Deleting (the group was made smaller), auto-a-group-2 Deleting (the group was made smaller), auto-a-group-3 Starting
+         ensure auto-a-group-3 1 u",
+    );
+}
+
+#[test]
+fn who_waits_for_a_prepaid_type_does_not_keep_others_from_another_type() {
+    check(
+        "cluster C w*0
+         job J on attach C type big; prepaid: a; priority 9
+         job K on attach C prepaid: b
+         prepaid 1 t 1
+         show C
+         why J",
+        "C Active; attached-1 of 1: c-attached-1-1 Starting; w of 0:
+         task `a` waits for machines: all that the operator set aside for the account are taken",
+    );
+}
+
+#[test]
+fn a_lane_stands_in_for_an_own_machine_while_that_is_to_be_reclaimed() {
+    check(
+        "cluster C w*1; spot 500
+         call
+         job J on attach C: a
+         show C
+         price t 900
+         noroom c-attached-1-2 full
+         show C
+         price t none
+         show C
+         place
+         show J",
+        "C Active; w of 1: c-w-1 Running
+         C Active; attached-1 of 1: c-attached-1-2 Pending (full); w of 1: c-w-1 Running (to be reclaimed: the spot price of t is 0.900, above the limit of 0.500)
+         C Active; attached-1 of 0: c-attached-1-2 Deleting (the group was made smaller); w of 1: c-w-1 Running
+         J Waiting; a Waiting: given to c-w-1",
+    );
+}
