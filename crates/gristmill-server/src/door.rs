@@ -44,7 +44,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, reques
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
-use tracing::{Instrument, error, info_span, warn};
+use tracing::{Instrument, debug, error, info_span, warn};
 
 /// When to come again after the server had no memory.
 const PRESSURE_PAUSE: Duration = Duration::from_secs(5);
@@ -267,8 +267,21 @@ fn target_of(parts: &Parts) -> String {
 fn outcome(reply: &Result<Reply, ApiError>) -> &'static str {
     match reply {
         Ok(_) => "ok",
-        Err(error) if error.status() >= 500 => "fault",
+        Err(error) if error.status() >= 500 && error.retry_after_seconds().is_none() => "fault",
         Err(_) => "refused",
+    }
+}
+
+/// What an operator has to know of a refusal. Who asks too often must not fill the log with it.
+fn log(error: &ApiError, request_id: &str) {
+    let ApiError { code, message, .. } = error;
+    match code {
+        Code::Throttling => debug!(request_id, message, "refused for now"),
+        _ if error.retry_after_seconds().is_some() => {
+            warn!(request_id, ?code, message, "refused for now");
+        }
+        _ if error.status() >= 500 => error!(request_id, ?code, message, "a request failed"),
+        _ => {}
     }
 }
 
@@ -284,11 +297,7 @@ fn dress(reply: Result<Reply, ApiError>, request_id: &str, region: &str) -> Resp
         Ok(Reply::Bytes(bytes, headers)) => (StatusCode::OK, bytes.into(), headers),
         Ok(Reply::Upgraded(response)) => return response,
         Err(error) => {
-            if error.retry_after_seconds().is_some() {
-                warn!(request_id, code = ?error.code, message = error.message, "refused for now");
-            } else if error.status() >= 500 {
-                error!(request_id, code = ?error.code, message = error.message, "a request failed");
-            }
+            log(&error, request_id);
             let status =
                 StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let body = serde_json::to_vec(&error.body(request_id, region)).unwrap_or_default();
