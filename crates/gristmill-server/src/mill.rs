@@ -45,6 +45,8 @@ const BATCH_MAX: usize = 1_024;
 const PLACEMENTS_MAX: usize = 4_096;
 /// How many events the journal holds before a checkpoint is taken.
 const JOURNAL_EVENTS_MAX: usize = 20_000;
+/// How much they may take: a restart holds them all in memory.
+const JOURNAL_BYTES_MAX: u64 = 32 << 20;
 /// How many entities may have changed before: writing them holds the mill up.
 const DIRTY_MAX: usize = 2_000;
 /// How many attempts may have ended before: they are in memory until the checkpoint is written, and
@@ -418,6 +420,7 @@ impl Turner {
         let due = self.events_since_checkpoint >= JOURNAL_EVENTS_MAX
             || self.dirty.len() >= DIRTY_MAX
             || self.store.attempts_since_checkpoint() >= ATTEMPTS_MAX
+            || self.store.journal_bytes_since_checkpoint() >= JOURNAL_BYTES_MAX
             || faults::at(Point::CheckpointDue).is_early();
         if due && !self.checkpoints.under_way() {
             let snapshot = self.snapshot();

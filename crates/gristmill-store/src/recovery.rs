@@ -22,6 +22,8 @@ pub struct Recovered {
     pub through: Seq,
     /// What happened after the checkpoint, in order.
     pub events: Vec<Event>,
+    /// What they take in the journal.
+    pub journal_bytes: u64,
     /// Effects that are not known to be done, oldest first.
     pub outbox: Vec<(EffectId, Effect)>,
     /// The number the next event gets.
@@ -38,12 +40,23 @@ pub(crate) fn read(connection: &Connection) -> Result<Recovered, StoreError> {
         through: Seq(through.cast_unsigned()),
         next_seq: Seq(through.cast_unsigned() + events.len() as u64 + 1),
         events,
+        journal_bytes: journal_bytes(connection)
+            .map_err(|source| StoreError::read("the journal", source))?,
         outbox: outbox(connection)?,
     })
 }
 
 fn through(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT through FROM checkpoint", [], |row| row.get(0))
+}
+
+/// Rows before the checkpoint go when it is written, or at the next one.
+fn journal_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let bytes: i64 =
+        connection.query_row("SELECT COALESCE(SUM(LENGTH(record)), 0) FROM batch", [], |row| {
+            row.get(0)
+        })?;
+    Ok(bytes.cast_unsigned())
 }
 
 fn entities(connection: &Connection) -> rusqlite::Result<Vec<(String, Vec<u8>)>> {

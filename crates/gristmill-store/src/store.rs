@@ -156,6 +156,8 @@ pub struct Store {
     through: Seq,
     last: Seq,
     broken: bool,
+    /// What the events after the last checkpoint that began take in the journal.
+    journal_bytes: u64,
     readers: Readers,
     tail: Tail,
     /// Last, so that the lock is given back after the database is closed.
@@ -183,6 +185,7 @@ impl Store {
             through: recovered.through,
             last: Seq(recovered.next_seq.0 - 1),
             broken: false,
+            journal_bytes: recovered.journal_bytes,
             readers: Readers::new(&path, options.readers_max, busy_max, tail.clone()),
             tail,
             _home: home,
@@ -194,14 +197,15 @@ impl Store {
     /// the batch survives a crash of the process and of the machine.
     pub fn commit(&mut self, batch: &Batch<'_>) -> Result<Committed, StoreError> {
         let first = self.last.0 + 1;
-        let effect_ids = self.write("commit a batch", |transaction| {
-            append(transaction, first, batch)?;
+        let (bytes, effect_ids) = self.write("commit a batch", |transaction| {
+            let bytes = append(transaction, first, batch)?;
             let effects = queue(transaction, batch.effects)?;
             faults::at(Point::StoreCommit).or_fail()?;
-            Ok(effects)
+            Ok((bytes, effects))
         })?;
         faults::at(Point::StoreCommitted);
         self.last = Seq(self.last.0 + batch.events.len() as u64);
+        self.journal_bytes += bytes;
         self.tail.add(batch.events);
         Ok(Committed { last_seq: self.last, effect_ids })
     }
@@ -216,6 +220,7 @@ impl Store {
     /// Begins a checkpoint through the last event. What it writes is prepared elsewhere, while
     /// commits go on; one that is begun and never written is part of the next.
     pub fn begin_checkpoint(&mut self) -> Begun {
+        self.journal_bytes = 0;
         Begun { through: self.last, ended: self.tail.seal(), readers: self.readers.clone() }
     }
 
@@ -324,6 +329,11 @@ impl Store {
         self.tail.attempts()
     }
 
+    /// What the events since the last checkpoint began take in the journal: a restart reads them all.
+    pub fn journal_bytes_since_checkpoint(&self) -> u64 {
+        self.journal_bytes
+    }
+
     /// The number of the last event in the books.
     pub fn last_seq(&self) -> Seq {
         self.last
@@ -427,15 +437,17 @@ pub(crate) fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<C
     Ok(connection)
 }
 
-fn append(transaction: &Transaction<'_>, first: u64, batch: &Batch<'_>) -> Result<(), Undone> {
+/// Writes events and moved jobs. Returns the length of the journal's new record.
+fn append(transaction: &Transaction<'_>, first: u64, batch: &Batch<'_>) -> Result<u64, Undone> {
     for row in batch.archived {
         faults::at(Point::HistoryMove).or_fail()?;
         history::insert(transaction, row)?;
     }
     if batch.events.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let record = batch::encode(batch.events).map_err(Undone::Encode)?;
+    let bytes = record.len() as u64;
     let mut insert = transaction
         .prepare_cached("INSERT INTO batch (seq, events, at, record) VALUES (?1, ?2, ?3, ?4)")?;
     let (first, count) = (first.cast_signed(), batch.events.len() as i64);
@@ -444,7 +456,7 @@ fn append(transaction: &Transaction<'_>, first: u64, batch: &Batch<'_>) -> Resul
         attempt::record(transaction, event)?;
         history::forget(transaction, event)?;
     }
-    Ok(())
+    Ok(bytes)
 }
 
 fn queue(transaction: &Transaction<'_>, effects: &[Effect]) -> Result<Vec<EffectId>, Undone> {

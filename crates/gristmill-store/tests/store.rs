@@ -23,6 +23,25 @@ fn priorities(range: std::ops::RangeInclusive<u16>) -> Vec<Event> {
 }
 
 #[test]
+fn what_the_journal_holds_is_known_until_a_checkpoint_begins() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut store, _) = open(dir.path());
+    assert_eq!(store.journal_bytes_since_checkpoint(), 0);
+    store.commit(&batch(&priorities(1..=5), &[])).expect("committed");
+    let one = store.journal_bytes_since_checkpoint();
+    store.commit(&batch(&priorities(6..=7), &[])).expect("committed");
+    let both = store.journal_bytes_since_checkpoint();
+    assert!(0 < one && one < both, "{one} {both}");
+    drop(store);
+
+    let (mut store, _) = open(dir.path());
+    assert_eq!(store.journal_bytes_since_checkpoint(), both, "a restart counts what it read");
+    let through = store.last_seq();
+    store.checkpoint(&Checkpoint { through, ..Checkpoint::default() }).expect("taken");
+    assert_eq!(store.journal_bytes_since_checkpoint(), 0);
+}
+
+#[test]
 fn a_restart_is_the_checkpoint_and_what_came_after_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut store, _) = open(dir.path());
