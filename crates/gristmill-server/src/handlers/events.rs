@@ -26,13 +26,20 @@ use gristmill_model::{AccountId, JobId, RangeSet, TaskName};
 use gristmill_store::Readers;
 use gristmill_wire::error::{ApiError, Code};
 use serde_json::{Value, json};
-use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// How many streams are open at a time, over all accounts.
 pub const FOLLOWERS_MAX: usize = 1_024;
-/// The shortest time between two looks of one stream.
+/// The time between two looks of one stream that always has something to tell.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How many looks may follow each other at once after a rest: a short job is told as it happens.
+const LOOKS_AT_ONCE: u32 = 8;
 /// A line without meaning after so long, so that both ends notice a dead connection.
 const BEAT: Duration = Duration::from_secs(15);
 /// The most ranges of instances in one message; a task that has more is only counted.
@@ -61,6 +68,7 @@ pub async fn follow(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiErro
         job,
         before: None,
         told: 0,
+        pace: Pace(Instant::now()),
         over: false,
         _permit: permit,
     };
@@ -78,8 +86,20 @@ struct Follower {
     /// The world of the look before.
     before: Option<Arc<World>>,
     told: u64,
+    pace: Pace,
     over: bool,
     _permit: OwnedSemaphorePermit,
+}
+
+/// When a stream may look: each look takes [`LOOK_AGAIN`] out of what time puts in.
+struct Pace(Instant);
+
+impl Pace {
+    /// There was a look: how long the next one waits at least.
+    fn after_look(&mut self, now: Instant) -> Duration {
+        self.0 = self.0.max(now) + LOOK_AGAIN;
+        (self.0 - now).saturating_sub(LOOK_AGAIN * LOOKS_AT_ONCE)
+    }
 }
 
 impl Follower {
@@ -96,7 +116,10 @@ impl Follower {
             return None;
         }
         if self.before.is_some() {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            let pause = self.pace.after_look(Instant::now());
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
         }
         loop {
             self.turns.mark_unchanged();
@@ -218,6 +241,18 @@ mod tests {
         assert_eq!(in_words(&[3, 4, 5, 9].into_iter().collect()).as_deref(), Some("3-5,9"));
         assert_eq!(in_words(&numbers(1)).as_deref(), Some("0-4999"));
         assert_eq!(in_words(&numbers(2)), None);
+    }
+
+    #[test]
+    fn after_a_rest_some_looks_follow_at_once_and_then_they_are_spread() {
+        let start = Instant::now();
+        let mut pace = Pace(start);
+        let at_once = (0..LOOKS_AT_ONCE).map(|_| pace.after_look(start));
+        assert!(at_once.max().is_some_and(|pause| pause.is_zero()));
+        assert_eq!(pace.after_look(start), LOOK_AGAIN);
+        assert_eq!(pace.after_look(start + LOOK_AGAIN), LOOK_AGAIN);
+        let rested = start + LOOK_AGAIN * 2 * LOOKS_AT_ONCE;
+        assert_eq!(pace.after_look(rested), Duration::ZERO);
     }
 
     #[test]
