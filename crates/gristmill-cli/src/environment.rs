@@ -22,8 +22,8 @@ pub struct Environment {
     pub config_dir: PathBuf,
     /// The current directory; relative paths of options start here.
     pub directory: PathBuf,
-    /// In which times are shown.
-    pub zone: TimeZone,
+    /// In which times are shown. Most commands show none, and finding it takes a while.
+    pub zone: fn() -> TimeZone,
     /// What time it is.
     pub clock: fn() -> Timestamp,
     /// A fresh unique text: run folders in the object store, nonces, idempotency tokens.
@@ -45,7 +45,7 @@ impl Environment {
         Self {
             config_dir: config_dir(&variables),
             directory: env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
-            zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
+            zone: || TimeZone::try_system().unwrap_or(TimeZone::UTC),
             clock: system_clock,
             fresh_id: || uuid::Uuid::new_v4().to_string(),
             asks: std::io::stdin().is_terminal(),
@@ -94,7 +94,7 @@ pub(crate) mod tests {
             variables: BTreeMap::new(),
             config_dir: folder.join(".batchcompute"),
             directory: folder.to_owned(),
-            zone: TimeZone::UTC,
+            zone: || TimeZone::UTC,
             clock: || Timestamp(1_700_000_000_000_000),
             fresh_id: || "11112222-3333-4444-5555-666677778888".to_owned(),
             asks: false,

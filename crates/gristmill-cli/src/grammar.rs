@@ -168,37 +168,57 @@ const PBS_FLAGS: [(&str, char); 7] = [
 
 /// The whole grammar.
 pub fn tree(language: Language) -> Command {
-    let words = Words(language);
-    let top = words
-        .command("bcs", &[], h::ABOUT, &[], &[])
-        .version(env!("CARGO_PKG_VERSION"))
-        .disable_version_flag(true)
-        .arg(words.version_flag())
-        .subcommand_help_heading(h::COMMANDS.plain(language))
-        .after_help(h::AFTER.plain(language));
-    top.subcommands(words.settings_commands())
-        .subcommands(words.job_commands())
-        .subcommands(words.job_changes())
-        .subcommands(words.cluster_commands())
-        .subcommands(words.app_commands())
-        .subcommands(words.resource_commands())
-        .subcommand(words.oss())
-        .subcommands(words.projects())
-        .subcommands(words.batch_system())
-        .subcommand(words.command(
-            "completion",
-            &[],
-            h::C_COMPLETION,
-            &[("shell!", h::A_SHELL)],
-            &[],
-        ))
+    Words { language, line: None }.tree()
+}
+
+/// The grammar as far as this command line needs it: commands that it does not name are there without
+/// their options, of which there are too many to make for each start.
+pub fn tree_for(line: &[String], language: Language) -> Command {
+    Words { language, line: Some(line) }.tree()
 }
 
 /// Builds commands with help in one language.
 #[derive(Clone, Copy)]
-struct Words(Language);
+struct Words<'a> {
+    language: Language,
+    /// The words of the command line, if commands that are not among them may be incomplete.
+    line: Option<&'a [String]>,
+}
 
-impl Words {
+impl Words<'_> {
+    fn tree(self) -> Command {
+        let (words, language) = (self, self.language);
+        let top = words
+            .command("bcs", &[], h::ABOUT, &[], &[])
+            .version(env!("CARGO_PKG_VERSION"))
+            .disable_version_flag(true)
+            .arg(words.version_flag())
+            .subcommand_help_heading(h::COMMANDS.plain(language))
+            .after_help(h::AFTER.plain(language));
+        top.subcommands(words.settings_commands())
+            .subcommands(words.job_commands())
+            .subcommands(words.job_changes())
+            .subcommands(words.cluster_commands())
+            .subcommands(words.app_commands())
+            .subcommands(words.resource_commands())
+            .subcommand(words.oss())
+            .subcommands(words.projects())
+            .subcommands(words.batch_system())
+            .subcommand(words.command(
+                "completion",
+                &[],
+                h::C_COMPLETION,
+                &[("shell!", h::A_SHELL)],
+                &[],
+            ))
+    }
+
+    /// Whether somebody may ask for this command.
+    fn is_named(self, name: &str, aliases: &[&str]) -> bool {
+        let names = |word: &String| word == name || aliases.contains(&word.as_str());
+        self.line.is_none_or(|line| line.iter().any(names))
+    }
+
     /// A command. An argument's name ends in `!` when it must be there, in `...` when it may be
     /// there several times.
     fn command(
@@ -209,13 +229,15 @@ impl Words {
         arguments: &[(&'static str, Text)],
         options: &[Opt],
     ) -> Command {
+        let (arguments, options) =
+            if self.is_named(name, aliases) { (arguments, options) } else { (&[][..], &[][..]) };
         let template = format!(
             "{{about-with-newline}}\n{} {{usage}}\n\n{{all-args}}{{after-help}}",
-            h::USAGE.plain(self.0)
+            h::USAGE.plain(self.language)
         );
         Command::new(name)
             .aliases(aliases.iter().copied())
-            .about(with_aliases(about.plain(self.0), aliases))
+            .about(with_aliases(about.plain(self.language), aliases))
             .help_template(template)
             .disable_help_flag(true)
             .disable_help_subcommand(true)
@@ -232,8 +254,8 @@ impl Words {
                     .short('h')
                     .long("help")
                     .action(ArgAction::Help)
-                    .help(h::HELP.plain(self.0))
-                    .help_heading(h::OPTIONS.plain(self.0)),
+                    .help(h::HELP.plain(self.language))
+                    .help_heading(h::OPTIONS.plain(self.language)),
             )
     }
 
@@ -249,16 +271,16 @@ impl Words {
         let argument = Arg::new(bare)
             .value_name(bare)
             .required(required)
-            .help(help.plain(self.0))
-            .help_heading(h::ARGUMENTS.plain(self.0));
+            .help(help.plain(self.language))
+            .help_heading(h::ARGUMENTS.plain(self.language));
         if many { argument.action(ArgAction::Append) } else { argument }
     }
 
     fn option(self, option: &Opt) -> Arg {
         let argument = Arg::new(option.long)
             .long(option.long)
-            .help(option.help.plain(self.0))
-            .help_heading(h::OPTIONS.plain(self.0));
+            .help(option.help.plain(self.language))
+            .help_heading(h::OPTIONS.plain(self.language));
         let argument = match option.value {
             Some(name) => {
                 argument.value_name(name).allow_hyphen_values(true).action(ArgAction::Set)
@@ -276,8 +298,8 @@ impl Words {
             .short('V')
             .long("version")
             .action(ArgAction::Version)
-            .help(h::VERSION.plain(self.0))
-            .help_heading(h::OPTIONS.plain(self.0))
+            .help(h::VERSION.plain(self.language))
+            .help_heading(h::OPTIONS.plain(self.language))
     }
 
     fn settings_commands(self) -> Vec<Command> {
@@ -429,8 +451,8 @@ impl Words {
             .value_name("command")
             .last(true)
             .num_args(1..)
-            .help(h::A_REMOTE_COMMAND.plain(self.0))
-            .help_heading(h::ARGUMENTS.plain(self.0));
+            .help(h::A_REMOTE_COMMAND.plain(self.language))
+            .help_heading(h::ARGUMENTS.plain(self.language));
         self.command("ssh", &[], h::C_SSH, &place, &terminal).arg(command)
     }
 
@@ -460,7 +482,7 @@ impl Words {
             self.command("delete_app", &["da"], h::C_DELETE_APP, &delete, &[yes()]),
             self.command("asub", &[], h::C_ASUB, &asub, APP_JOB)
                 .arg(parameter)
-                .after_help(h::ASUB_AFTER.plain(self.0)),
+                .after_help(h::ASUB_AFTER.plain(self.language)),
         ]
     }
 
@@ -514,7 +536,7 @@ impl Words {
         let project = self
             .command("project", &["p"], h::C_PROJECT, &[], &[])
             .subcommand_required(true)
-            .subcommand_help_heading(h::COMMANDS.plain(self.0))
+            .subcommand_help_heading(h::COMMANDS.plain(self.language))
             .subcommand(self.command(
                 "create",
                 &[],
@@ -585,7 +607,7 @@ impl Words {
             ("secret!", h::A_ACCESS_KEY_SECRET),
         ];
         self.command("oss", &["o"], h::C_OSS, &[], &[])
-            .subcommand_help_heading(h::COMMANDS.plain(self.0))
+            .subcommand_help_heading(h::COMMANDS.plain(self.language))
             .subcommand(self.command("ls", &[], h::C_OSS_LS, &path, &listing))
             .subcommand(self.command(
                 "cat",
@@ -642,6 +664,10 @@ mod tests {
     fn the_grammar_has_no_clashes_in_either_language() {
         tree(Language::English).debug_assert();
         tree(Language::Chinese).debug_assert();
+    }
+
+    fn line(words: &str) -> Vec<String> {
+        ["bcs"].into_iter().chain(words.split(' ')).map(String::from).collect()
     }
 
     fn sub(words: &[&str]) -> clap::ArgMatches {
@@ -707,17 +733,21 @@ mod tests {
             ("qhost", "qhost"),
             ("c cls-1 group i-1 -b", "cluster"),
         ] {
-            let line = ["bcs"].into_iter().chain(words.split(' '));
-            let matches = tree(Language::English).try_get_matches_from(line).unwrap();
+            let line = line(words);
+            let matches = tree(Language::English).try_get_matches_from(&line).unwrap();
             assert_eq!(matches.subcommand_name(), Some(command), "{words}");
+            let as_needed = tree_for(&line, Language::English).try_get_matches_from(&line).unwrap();
+            assert_eq!(as_needed, matches, "{words}");
         }
     }
 
     #[test]
     fn what_is_not_known_is_refused() {
         for words in ["sub x --nodse 3", "frobnicate", "uj 1", "oss frobnicate", "login"] {
-            let line = ["bcs"].into_iter().chain(words.split(' '));
-            assert!(tree(Language::English).try_get_matches_from(line).is_err(), "{words}");
+            let line = line(words);
+            let refused = |tree: Command| tree.try_get_matches_from(&line).unwrap_err().to_string();
+            let said = refused(tree(Language::English));
+            assert_eq!(refused(tree_for(&line, Language::English)), said, "{words}");
         }
     }
 }

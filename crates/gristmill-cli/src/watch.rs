@@ -14,6 +14,7 @@ use crate::{
     table,
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 use unicode_width::UnicodeWidthStr;
 
@@ -46,11 +47,19 @@ impl<'a> Watch<'a> {
         Self { client, env, job }
     }
 
-    /// Watches until the job has ended, and returns how it ended.
-    pub async fn run(&self, out: &mut Output) -> Result<Seen, ClientError> {
+    /// Watches until the job has ended, and returns how it ended. Asks for its description unless the
+    /// caller has it.
+    pub async fn run(
+        &self,
+        description: Option<&Value>,
+        out: &mut Output,
+    ) -> Result<Seen, ClientError> {
         let mut screen = Screen::new(out.live);
         let mut before = Seen::default();
-        let order = self.order().await?;
+        let order = match description {
+            Some(description) => order(description),
+            None => order(&self.client.get_description(self.job).await?),
+        };
         while let Ok(events) = self.client.follow_job(self.job).await {
             if self.follow(events, &order, &mut before, &mut screen, out).await {
                 return Ok(before);
@@ -122,16 +131,6 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The names of the tasks as they run. A job without dependencies keeps the service's order.
-    async fn order(&self) -> Result<Vec<String>, ClientError> {
-        let description = self.client.get_description(self.job).await?;
-        let dag = &description["DAG"];
-        let tasks = dag["Tasks"].as_object().into_iter().flatten();
-        let names: Vec<String> = tasks.map(|(name, _)| name.clone()).collect();
-        let after = serde_json::from_value(dag["Dependencies"].clone()).unwrap_or_default();
-        Ok(dag::stages(&names, &after).concat())
-    }
-
     async fn look(&self, order: &[String]) -> Result<Seen, ClientError> {
         // The job first: when it has ended, the tasks read after it have ended too.
         let job = self.client.get_job(self.job).await?;
@@ -144,6 +143,15 @@ impl<'a> Watch<'a> {
     pub fn table(&self, seen: &Seen) -> String {
         table_of(seen, self.env)
     }
+}
+
+/// The names of the tasks as they run. A job without dependencies keeps the service's order.
+fn order(description: &Value) -> Vec<String> {
+    let dag = &description["DAG"];
+    let tasks = dag["Tasks"].as_object().into_iter().flatten();
+    let names: Vec<String> = tasks.map(|(name, _)| name.clone()).collect();
+    let after = serde_json::from_value(dag["Dependencies"].clone()).unwrap_or_default();
+    dag::stages(&names, &after).concat()
 }
 
 /// The tasks with their states and counts.

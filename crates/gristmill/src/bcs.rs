@@ -3,7 +3,8 @@
 use gristmill_cli::environment::Environment;
 use std::process::ExitCode;
 
-#[tokio::main]
+// Nothing here computes: threads of a runtime would only make the command start later.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     // A word that is not UTF-8 names nothing that exists; it must not end the program by a panic.
     let args =

@@ -115,7 +115,7 @@ fn cell(value: &Value) -> String {
 
 fn local(time: &Value, session: &Session) -> String {
     match time.as_str() {
-        Some(text) => moment::local(moment::parse(text), &session.env.zone),
+        Some(text) => moment::local(moment::parse(text), &(session.env.zone)()),
         None => String::new(),
     }
 }

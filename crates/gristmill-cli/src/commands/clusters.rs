@@ -42,7 +42,7 @@ pub(super) async fn show(words: &ArgMatches, session: &mut Session) -> Outcome {
     }
     let cluster = client.get_cluster(&id).await?;
     session.say(m::EXEC, &[("words", &format!("c {id}"))]);
-    let created = moment::local(cluster.creation_time, &session.env.zone);
+    let created = moment::local(cluster.creation_time, &(session.env.zone)());
     for (name, value) in [
         ("Id", &cluster.id),
         ("Name", &cluster.name),
@@ -79,7 +79,7 @@ async fn list(session: &mut Session) -> Outcome {
     let rows: Vec<Vec<String>> = clusters
         .iter()
         .map(|cluster| {
-            let created = moment::local(cluster.creation_time, &session.env.zone);
+            let created = moment::local(cluster.creation_time, &(session.env.zone)());
             vec![
                 cluster.id.clone(),
                 cluster.name.clone(),
@@ -101,7 +101,7 @@ async fn list(session: &mut Session) -> Outcome {
 
 async fn machine_of([cluster, group, machine]: [&str; 3], session: &mut Session) -> Outcome {
     let machine = session.client()?.get_machine(cluster, group, machine).await?;
-    let created = moment::local(machine.creation_time, &session.env.zone);
+    let created = moment::local(machine.creation_time, &(session.env.zone)());
     let code = machine.error_code.to_string();
     for (name, value) in [
         ("Id", &machine.id),
@@ -138,7 +138,7 @@ async fn machines(cluster: &str, group: &str, session: &mut Session) -> Outcome 
     let rows: Vec<Vec<String>> = machines
         .into_iter()
         .map(|machine| {
-            let created = moment::local(machine.creation_time, &session.env.zone);
+            let created = moment::local(machine.creation_time, &(session.env.zone)());
             vec![machine.id, machine.host_name, machine.ip_address, machine.state, created]
         })
         .collect();

@@ -29,7 +29,7 @@ pub(super) async fn job(job: &str, words: &ArgMatches, session: &mut Session) ->
     let seen = client.get_job(job).await?;
     let tasks = client.list_tasks(job).await?;
     session.say(m::EXEC, &[("words", &format!("j {job}"))]);
-    let zone = session.env.zone.clone();
+    let zone = (session.env.zone)();
     let shown = |member: &str| plain(&description[member]);
     let pairs = [
         ("Id", seen.id.clone()),
@@ -71,7 +71,7 @@ fn show_tasks(description: &Value, tasks: Vec<Task>, session: &mut Session) -> O
         }
     }
     let order: Vec<String> = dag::stages(&names, &after).concat();
-    let zone = session.env.zone.clone();
+    let zone = (session.env.zone)();
     let row = |name: &String| {
         let task =
             tasks.iter().find(|task| task.task_name == *name).expect("the names are these tasks'");
@@ -151,7 +151,7 @@ pub(super) async fn task(
     session.say(m::EXEC, &[("words", &format!("j {job} {task}"))]);
     let described = &description["DAG"]["Tasks"][task];
     let parameters = &described["Parameters"];
-    let zone = session.env.zone.clone();
+    let zone = (session.env.zone)();
     let pairs = [
         ("TaskName", seen.task_name.clone()),
         ("State", seen.state.clone()),
@@ -212,7 +212,7 @@ const INSTANCE_HEADER: [&str; 7] =
     ["InstanceId", "State", "Progress", "RetryCount", "StartTime", "EndTime", "Elapsed"];
 
 fn instance_row(instance: &Instance, session: &Session) -> Vec<String> {
-    let zone = &session.env.zone;
+    let zone = &(session.env.zone)();
     vec![
         instance.instance_id.to_string(),
         instance.state.clone(),

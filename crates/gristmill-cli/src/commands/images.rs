@@ -31,7 +31,7 @@ async fn list(words: &ArgMatches, session: &mut Session) -> Outcome {
     let rows: Vec<Vec<String>> = images
         .iter()
         .map(|image| {
-            let created = moment::local(image.creation_time, &session.env.zone);
+            let created = moment::local(image.creation_time, &(session.env.zone)());
             vec![
                 image.id.clone(),
                 image.name.clone(),
@@ -57,7 +57,7 @@ async fn show(id: &str, words: &ArgMatches, session: &mut Session) -> Outcome {
     }
     let image = client.get_image(id).await?;
     session.say(m::EXEC, &[("words", &format!("i {id}"))]);
-    let created = moment::local(image.creation_time, &session.env.zone);
+    let created = moment::local(image.creation_time, &(session.env.zone)());
     for (name, value) in [
         ("Id", &image.id),
         ("Name", &image.name),

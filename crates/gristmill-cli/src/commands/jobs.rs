@@ -2,9 +2,16 @@
 
 use super::{End, Outcome, detail, number, text};
 use crate::{
-    caches::Kind, client::Job, moment, session::Session, table, watch::Watch, words::messages as m,
+    caches::Kind,
+    client::{Client, Job},
+    moment,
+    session::Session,
+    table,
+    watch::Watch,
+    words::messages as m,
 };
 use clap::ArgMatches;
+use serde_json::Value;
 
 const ROWS_DEFAULT: usize = 10;
 
@@ -13,7 +20,7 @@ pub(super) async fn job(words: &ArgMatches, session: &mut Session) -> Outcome {
     let Some(written) = text(words, "job") else { return list(words, session).await };
     let job = session.caches.resolve(Kind::Jobs, written);
     if words.get_flag("watch") {
-        return watch(&job, session).await;
+        return watch(&session.client()?, &job, None, session).await;
     }
     if words.get_flag("description") {
         let description = session.client()?.get_description(&job).await?;
@@ -75,7 +82,7 @@ fn sort(jobs: &mut [Job]) {
 }
 
 fn row(job: &Job, session: &Session) -> Vec<String> {
-    let zone = &session.env.zone;
+    let zone = &(session.env.zone)();
     vec![
         job.id.clone(),
         job.name.clone(),
@@ -88,11 +95,16 @@ fn row(job: &Job, session: &Session) -> Vec<String> {
     ]
 }
 
-/// Watches a job to its end; a job that did not finish is a failure.
-pub(super) async fn watch(job: &str, session: &mut Session) -> Outcome {
-    let client = session.client()?;
-    let watch = Watch::new(&client, &session.env, job);
-    let seen = watch.run(&mut session.out).await?;
+/// Watches a job to its end; a job that did not finish is a failure. Its description is asked for
+/// unless it is known.
+pub(super) async fn watch(
+    client: &Client,
+    job: &str,
+    description: Option<&Value>,
+    session: &mut Session,
+) -> Outcome {
+    let watch = Watch::new(client, &session.env, job);
+    let seen = watch.run(description, &mut session.out).await?;
     let table = watch.table(&seen);
     session.out.data(&table::painted(&table, session.out.colour))?;
     if seen.job.state == "Finished" {

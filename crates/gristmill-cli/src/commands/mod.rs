@@ -65,8 +65,9 @@ pub(crate) async fn run(args: Vec<String>, env: Environment, mut out: Output) ->
         }
     };
     let language = Language::choose(settings.get("locale").as_deref(), &env.variables);
-    let words = std::iter::once("bcs".to_owned()).chain(asub::gathered(args));
-    let matches = match grammar::tree(language).try_get_matches_from(words) {
+    let words: Vec<String> =
+        std::iter::once("bcs".to_owned()).chain(asub::gathered(args)).collect();
+    let matches = match grammar::tree_for(&words, language).try_get_matches_from(&words) {
         Ok(matches) => matches,
         Err(error) => return not_understood(&error, language, &mut out),
     };

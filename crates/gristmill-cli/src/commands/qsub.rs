@@ -147,7 +147,7 @@ pub(super) async fn status(words: &ArgMatches, session: &mut Session) -> Outcome
 
 fn row(job: &Job, session: &Session) -> Vec<String> {
     let (owner, name) = qsub::owner_and_name(&job.name).unwrap_or(("root", &job.name));
-    let time = |at| moment::local(at, &session.env.zone);
+    let time = |at| moment::local(at, &(session.env.zone)());
     vec![
         qsub::number_of(&job.id),
         name.to_owned(),
@@ -178,7 +178,7 @@ fn id(written: &str) -> anyhow::Result<String> {
 async fn show_one(written: &str, session: &mut Session) -> Outcome {
     let job = session.client()?.get_job(&id(written)?).await?;
     session.out.data(&format!("Job Id: {}", job.id))?;
-    let time = |at| moment::local(at, &session.env.zone);
+    let time = |at| moment::local(at, &(session.env.zone)());
     for (member, value) in [
         ("Name", job.name.clone()),
         ("State", job.state.clone()),

@@ -43,10 +43,14 @@ pub(super) async fn create(words: &ArgMatches, session: &mut Session) -> Outcome
 }
 
 async fn create_and_tell(description: &Value, watch: bool, session: &mut Session) -> Outcome {
-    let job = session.client()?.create_job(description).await?;
+    let client = session.client()?;
+    let job = client.create_job(description).await?;
     session.say(m::JOB_CREATED, &[("job", &job)]);
     session.out.data(&job)?;
-    if watch { jobs::watch(&job, session).await } else { Ok(End::Success) }
+    if !watch {
+        return Ok(End::Success);
+    }
+    jobs::watch(&client, &job, Some(description), session).await
 }
 
 /// What the words, the file and the settings say together.

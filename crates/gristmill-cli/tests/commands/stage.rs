@@ -174,7 +174,7 @@ impl Stage {
             variables: self.variables.clone(),
             config_dir: self.folder.path().join("config"),
             directory: self.folder.path().to_owned(),
-            zone: jiff::tz::TimeZone::UTC,
+            zone: || jiff::tz::TimeZone::UTC,
             clock: || NOW,
             fresh_id: || "0f0f0f0f-aaaa-bbbb-cccc-dddddddddddd".to_owned(),
             asks: false,
