@@ -14,6 +14,7 @@
 //!
 //! Start at [`main`].
 
+mod ahead;
 mod bootstrap;
 mod dial;
 mod inputs;
@@ -35,10 +36,11 @@ mod work;
 mod writes;
 
 use gristmill_images::Hold;
-use gristmill_runtime::{Identity, Node, NodeOptions};
+use gristmill_runtime::{Ear, Identity, Node, NodeOptions};
 use gristmill_wire::agent::AgentConfig;
 use machine::Machine;
 use std::{path::Path, process::ExitCode, sync::Arc};
+use tokio::io::{Interest, unix::AsyncFd};
 use tracing::{error, info};
 
 pub use dial::{Dialled, dial};
@@ -98,19 +100,38 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
         .context("could not make this machine's disks and files")?;
     let mut notes = machine.notes.clone();
     notes.extend(made.notes.iter().inspect(|note| info!(note, "this machine")).cloned());
-    let place = work::Place::new(config, node, &machine, made, mounter.to_owned())
-        .context("could not listen to the sandboxes")?;
+    let (place, ear) = work::Place::new(config, node, &machine, made, mounter.to_owned());
     runtime.block_on(async {
+        tokio::spawn(listen(watched(ear).context("could not listen to the sandboxes")?));
         let set_up = match network.and_then(|()| held.as_ref().map(drop).map_err(String::clone)) {
             Ok(()) => bootstrap::run(&place).await,
             Err(reason) => Err(reason),
         };
         match set_up {
-            Ok(()) => line::keep(Arc::new(place), notes).await,
+            // On a thread of the runtime, as its connections and runs are: what they tell each other
+            // need not wake this one.
+            Ok(()) => tokio::spawn(line::keep(Arc::new(place), notes))
+                .await
+                .expect("a panic ends the process"),
             Err(failure) => line::complain(&place, &failure).await,
         }
-    });
-    Ok(())
+        Ok(())
+    })
+}
+
+#[expect(deprecated, reason = "its replacement is unsafe, and an `Ear` keeps its descriptor")]
+fn watched(ear: Ear) -> std::io::Result<AsyncFd<Ear>> {
+    AsyncFd::with_interest(ear, Interest::READABLE)
+}
+
+/// Hears what becomes of programs, until their spawner is gone.
+async fn listen(mut ear: AsyncFd<Ear>) {
+    while let Ok(mut readable) = ear.readable_mut().await {
+        if readable.get_inner_mut().take().is_break() {
+            return;
+        }
+        readable.clear_ready();
+    }
 }
 
 /// Holds the machine's image, if it has one, for as long as the value lives. The error is for the

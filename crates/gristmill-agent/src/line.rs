@@ -56,7 +56,7 @@ pub async fn keep(place: Arc<Place>, notices: Vec<String>) {
         end = call_for_ever(&place, notices) => end,
         () = asked_to_stop() => End::Signalled,
         () = place.broken.notified() => End::Broken,
-        () = watch_neighbours(&place) => unreachable!("it never ends"),
+        () = look_around(&place) => unreachable!("it never ends"),
     };
     info!(?end, "agent ends");
     place.runs.cancel_all();
@@ -70,9 +70,10 @@ pub async fn keep(place: Arc<Place>, notices: Vec<String>) {
     }
 }
 
-/// Shows programs that run for long who came and went.
-async fn watch_neighbours(place: &Place) {
+/// Shows programs that run for long who came and went, and has a sandbox ready while there are none.
+async fn look_around(place: &Place) {
     loop {
+        place.look_ahead();
         tokio::time::sleep(NEIGHBOURS_EVERY).await;
         place.machine.neighbours.look();
     }

@@ -18,7 +18,7 @@
 //! lies in the private layer of the root or of the input it was written into.
 
 use anyhow::Context;
-use gristmill_runtime::{Identity, MountKind, SandboxMount};
+use gristmill_runtime::{Identity, MountKind, SandboxMount, SandboxSpec};
 use gristmill_wire::agent::Mapping;
 use std::{
     collections::VecDeque,
@@ -70,6 +70,34 @@ impl RunDirectories {
     /// or new ones.
     pub fn make(&self, run: u64, lineage: Option<&str>) -> anyhow::Result<RunDirectory> {
         let waiting = lineage.and_then(|lineage| self.kept.take(lineage));
+        self.fill(run, lineage, waiting)
+    }
+
+    /// The same for a run that needs nothing in them beforehand: those made ahead will do.
+    pub fn make_plain(&self, run: u64, lineage: &str) -> anyhow::Result<RunDirectory> {
+        let ahead = || self.kept.take(SandboxSpec::OPEN);
+        let waiting = self.kept.take(lineage).or_else(ahead);
+        self.fill(run, Some(lineage), waiting)
+    }
+
+    /// Whether directories made ahead wait: of lineage [`SandboxSpec::OPEN`].
+    pub fn has_open(&self) -> bool {
+        self.kept.directories().iter().any(|(lineage, _)| lineage == SandboxSpec::OPEN)
+    }
+
+    /// Removes directories made ahead, and ends their sandbox.
+    pub fn remove_open(&self) {
+        if let Some(top) = self.kept.take(SandboxSpec::OPEN) {
+            self.kept.remove(&top);
+        }
+    }
+
+    fn fill(
+        &self,
+        run: u64,
+        lineage: Option<&str>,
+        waiting: Option<PathBuf>,
+    ) -> anyhow::Result<RunDirectory> {
         let is_fresh = waiting.is_none();
         let made = RunDirectory {
             top: waiting.unwrap_or_else(|| self.worker.join("runs").join(run.to_string())),
@@ -100,16 +128,11 @@ impl Kept {
         waiting.remove(found).map(|(_, top)| top)
     }
 
-    /// Lets a directory wait; removes the oldest when there are too many.
-    fn put(&self, lineage: String, top: PathBuf) {
-        let surplus = {
-            let mut waiting = self.directories();
-            waiting.push_back((lineage, top));
-            if waiting.len() > KEPT_MAX { waiting.pop_front() } else { None }
-        };
-        if let Some((_, top)) = surplus {
-            self.remove(&top);
-        }
+    /// Lets a directory wait. The oldest has to go when there are too many.
+    fn put(&self, lineage: String, top: PathBuf) -> Option<PathBuf> {
+        let mut waiting = self.directories();
+        waiting.push_back((lineage, top));
+        if waiting.len() > KEPT_MAX { waiting.pop_front().map(|(_, oldest)| oldest) } else { None }
     }
 
     fn remove(&self, top: &Path) {
@@ -122,9 +145,22 @@ impl Kept {
     }
 }
 
+/// A directory that nobody needs any more: removed when this is dropped.
+pub struct Leavings {
+    top: PathBuf,
+    kept: Arc<Kept>,
+}
+
+impl Drop for Leavings {
+    fn drop(&mut self) {
+        self.kept.remove(&self.top);
+    }
+}
+
 const SCRATCH: &str = "scratch";
 
-/// The directories of one run. When dropped, left to the next run of its lineage or removed.
+/// The directories of one run. When left or dropped, they wait for the next run of their lineage or are
+/// removed.
 pub struct RunDirectory {
     top: PathBuf,
     identity: Identity,
@@ -258,14 +294,30 @@ impl RunDirectory {
     }
 }
 
-impl Drop for RunDirectory {
-    fn drop(&mut self) {
+impl RunDirectory {
+    /// Another run may have them from now on, if their sandbox waits for one. What is to be removed
+    /// instead need not be gone before the run is reported.
+    pub fn leave(mut self) -> Option<Leavings> {
+        self.give_up()
+    }
+
+    fn give_up(&mut self) -> Option<Leavings> {
+        if self.top.as_os_str().is_empty() {
+            return None; // it was left before
+        }
         let lineage = self.lineage.take().filter(|_| self.is_kept && self.clear_streams().is_ok());
         let top = std::mem::take(&mut self.top);
-        match lineage {
+        let surplus = match lineage {
             Some(lineage) => self.kept.put(lineage, top),
-            None => self.kept.remove(&top),
-        }
+            None => Some(top),
+        };
+        surplus.map(|top| Leavings { top, kept: self.kept.clone() })
+    }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        drop(self.give_up());
     }
 }
 
@@ -378,6 +430,19 @@ mod tests {
         let again = second.output_mounts(&outputs, &[], on_host);
         assert_eq!(again.expect("still there").len(), 1);
         assert_eq!(fs::read_dir(worker.path().join("runs")).expect("there").count(), 1);
+    }
+
+    #[test]
+    fn a_directory_made_ahead_serves_the_first_that_needs_nothing_in_it() {
+        let (_worker, runs) = directories();
+        runs.make(1, Some(SandboxSpec::OPEN)).expect("made").keep();
+        assert!(runs.has_open());
+        assert!(runs.make(2, Some("task")).expect("made").is_fresh());
+        assert!(!runs.make_plain(3, "task").expect("made").is_fresh());
+        assert!(!runs.has_open() && runs.make_plain(4, "task").expect("made").is_fresh());
+        runs.make(5, Some(SandboxSpec::OPEN)).expect("made").keep();
+        runs.remove_open();
+        assert!(!runs.has_open());
     }
 
     #[test]

@@ -76,6 +76,12 @@ impl Turns {
         state.waiting.remove(place)
     }
 
+    /// Whether nobody waits and no slot works.
+    pub fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.busy == 0 && state.waiting.is_empty()
+    }
+
     /// A slot, if one is free and somebody waits.
     pub fn claim(self: &Arc<Self>) -> Option<Slot> {
         let mut state = self.state();

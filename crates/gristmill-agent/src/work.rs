@@ -14,10 +14,11 @@
 //! Start at [`Place::work`].
 
 use crate::{
+    ahead::Ahead,
     inputs::Inputs,
     machine::Machine,
     oss::{Opening, Stores},
-    place::{RunDirectories, RunDirectory},
+    place::{Leavings, RunDirectories, RunDirectory},
     resident::Pool,
     results::{self, Kept, Notes},
     runs::{Begun, Runs},
@@ -30,13 +31,12 @@ use gristmill_model::Cause;
 use gristmill_mounts::remote::{Patience, Remote};
 use gristmill_objects::{ObjectStore, remote::EndpointError};
 use gristmill_runtime::{
-    Identity, Layout, Limits, Node, NodeReport, ProgramSpec, QuickEnd, SandboxMount, SandboxSpec,
-    Spawner, command,
+    Ear, Identity, Layout, Limits, Node, NodeReport, ProgramSpec, QuickEnd, SandboxMount,
+    SandboxSpec, Spawner, command,
 };
 use gristmill_wire::agent::{AgentConfig, EndKind, RunEnd, Spans, Streams, Task};
 use std::{
     collections::{BTreeMap, VecDeque},
-    io,
     path::{Path, PathBuf},
     sync::{
         Arc, RwLock,
@@ -78,6 +78,8 @@ pub struct Place {
     oss_endpoint: RwLock<String>,
     stores: Stores,
     pub(crate) directories: RunDirectories,
+    /// The sandbox that waits for the next run.
+    pub(crate) ahead: Ahead,
     /// Programs that stay.
     pub(crate) residents: Pool,
     /// Who waits for a slot.
@@ -89,17 +91,17 @@ pub struct Place {
 }
 
 impl Place {
-    /// A machine with nothing to do yet.
+    /// A machine with nothing to do yet, and what hears of its programs.
     pub fn new(
         config: AgentConfig,
         node: Node,
         report: &NodeReport,
         machine: Machine,
         mounter: PathBuf,
-    ) -> io::Result<Self> {
+    ) -> (Self, Ear) {
         let (layout, owner, fuse) = (node.layout().clone(), node.owner(), report.fuse);
         let oss_endpoint = RwLock::new(config.machine.oss_endpoint.clone());
-        let (runs, spawner) = (Runs::default(), node.start()?);
+        let (runs, (spawner, ear)) = (Runs::default(), node.connect());
         let (stores, broken) = (Stores::default(), Notify::new());
         let letting = spawner.clone();
         let let_go = move |scratch: &Path| {
@@ -108,7 +110,7 @@ impl Place {
         };
         let directories = RunDirectories::new(machine.top.clone(), owner, let_go);
         let turns = Arc::new(Turns::new(config.slots));
-        Ok(Self {
+        let place = Self {
             config,
             runs,
             writes: Writes::default(),
@@ -121,11 +123,13 @@ impl Place {
             oss_endpoint,
             stores,
             directories,
+            ahead: Ahead::default(),
             residents: Pool::default(),
             turns,
             short_max: AtomicU64::new(0),
             broken,
-        })
+        };
+        (place, ear)
     }
 
     /// The server said where the object store is.
@@ -157,6 +161,7 @@ impl Place {
                 while let Some(turn) = slot.next(place.takes_short_streams()) {
                     place.carry_out(turn).await;
                 }
+                place.look_ahead_soon();
             });
         }
     }
@@ -183,7 +188,7 @@ impl Place {
         }
         let (job, task, instance) = (&task.job, &task.task, run.instance);
         let span = info_span!("run", run = run.run, job, task, instance);
-        let (mut end, streams) = self.execute(&mut turn).instrument(span.clone()).await;
+        let (mut end, left) = self.execute(&mut turn).instrument(span.clone()).await;
         end.spans = Some(self.spans(&turn, end.at));
         let Turn { mut begun, next, is_lost, .. } = turn;
         if is_lost {
@@ -195,7 +200,11 @@ impl Place {
         span.in_scope(
             || debug!(kind = ?end.kind(), number = end.number, message = end.message, "ended"),
         );
-        self.runs.ended(begun.run.run, end, streams);
+        self.runs.ended(begun.run.run, end, left.streams);
+        if let Some(leavings) = left.leavings {
+            tokio::task::yield_now().await; // the report goes before them
+            drop(leavings);
+        }
     }
 
     /// Where the time went of the turn's run, whose program ended at `ended`.
@@ -216,9 +225,9 @@ impl Place {
         }
     }
 
-    async fn execute(self: &Arc<Self>, turn: &mut Turn) -> (RunEnd, Option<Streams>) {
-        let (mut notes, mut streams) = (Notes::default(), None);
-        let end = match self.try_execute(turn, &mut notes, &mut streams).await {
+    async fn execute(self: &Arc<Self>, turn: &mut Turn) -> (RunEnd, Left) {
+        let (mut notes, mut left) = (Notes::default(), Left::default());
+        let end = match self.try_execute(turn, &mut notes, &mut left).await {
             Ok(end) => RunEnd { detail: notes.into_text(), ..end },
             Err(trouble) => {
                 if trouble != Trouble::Cancelled {
@@ -227,15 +236,14 @@ impl Place {
                 trouble.into_end(now(), notes.into_text())
             }
         };
-        (end, streams)
+        (end, left)
     }
 
-    /// `streams` is set to what the server has to store, whatever the result is.
     async fn try_execute(
         self: &Arc<Self>,
         turn: &mut Turn,
         notes: &mut Notes,
-        streams: &mut Option<Streams>,
+        left: &mut Left,
     ) -> Result<RunEnd, Trouble> {
         let (task, first) = (turn.begun.task.clone(), turn.begun.run.run);
         if let Some(wish) = &task.resident {
@@ -247,7 +255,12 @@ impl Place {
         })?;
         self.machine.neighbours.look();
         let lineage = lineage(&task);
-        let made = self.directories.make(first, lineage.as_deref());
+        let made = match &lineage {
+            Some(lineage) if task.package.is_empty() && task.outputs.is_empty() => {
+                self.directories.make_plain(first, lineage)
+            }
+            lineage => self.directories.make(first, lineage.as_deref()),
+        };
         let mut directory = made.map_err(|error| {
             Trouble::of_machine(Cause::Sandbox, "no directory for the run", format!("{error:#}"))
         })?;
@@ -286,13 +299,14 @@ impl Place {
         };
         let kept = uploads.upload(cancelled, notes).await.map(|kept| match kept {
             Kept::Stored => {}
-            Kept::Said(said) => *streams = Some(said),
+            Kept::Said(said) => left.streams = Some(said),
         });
         faults::at(Point::AgentUploaded);
         if directory.is_kept() {
             self.runs.take_logs(run.run);
         }
         let intact = inputs.finish(notes).await;
+        left.leavings = directory.leave();
         let ended = ended?;
         if kept.is_ok() && ended.kind() == EndKind::Exited && ended.number == 0 {
             intact?;
@@ -351,6 +365,15 @@ impl Place {
             lineage,
         }
     }
+}
+
+/// What a run leaves beside its end, whatever that is.
+#[derive(Default)]
+struct Left {
+    /// What the server has to store.
+    streams: Option<Streams>,
+    /// What is to be removed.
+    leavings: Option<Leavings>,
 }
 
 /// The end of a run that the server does not want.

@@ -23,6 +23,16 @@ use std::{
 /// How long a sandbox waits for another run.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(10);
 
+/// How long one that was made ahead waits for its first.
+const AHEAD_MAX: Duration = Duration::from_secs(3_600);
+
+/// What a sandbox is to run first.
+pub(crate) struct First<'a> {
+    pub ticket: Ticket,
+    pub series: &'a Series,
+    pub streams: Streams,
+}
+
 /// A sandbox.
 pub(crate) struct Cell {
     pub child: sys::Child,
@@ -55,38 +65,31 @@ struct Run {
 }
 
 impl Run {
-    fn new(ticket: Ticket, series: &Series) -> Self {
+    fn new(ticket: Ticket, left: usize) -> Self {
         let (last, deadline) = (None, None);
-        Self {
-            ticket,
-            left: series.each.len(),
-            last,
-            started: false,
-            deadline,
-            killed: false,
-            signalled: false,
-        }
+        Self { ticket, left, last, started: false, deadline, killed: false, signalled: false }
     }
 }
 
 impl Cell {
-    /// Makes a sandbox and lets its pid 1 run programs as soon as it is made.
-    pub(crate) fn make(
-        setup: &Setup<'_>,
-        ticket: Ticket,
-        series: &Series,
-        streams: Streams,
-    ) -> Result<Self, SetupError> {
+    /// Makes a sandbox and lets its pid 1 run programs as soon as it is made, or wait for some.
+    pub(crate) fn make(setup: &Setup<'_>, first: Option<First<'_>>) -> Result<Self, SetupError> {
         let (line, far) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .at(Stage::Process, || "cannot make a line to the sandbox".into())?;
         let namespaces =
             libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        let keep =
-            streams.attached().iter().chain([&far.as_fd()]).map(AsRawFd::as_raw_fd).collect();
+        let attached = first.as_ref().map(|first| first.streams.attached()).unwrap_or_default();
+        let keep = attached.iter().chain([&far.as_fd()]).map(AsRawFd::as_raw_fd).collect();
+        let run = match &first {
+            Some(First { ticket, series, .. }) => Run::new(*ticket, series.each.len()),
+            None => Run::new(0, 0),
+        };
+        let idle_until = first.is_none().then(|| Instant::now() + AHEAD_MAX);
+        let first = first.map(|First { series, streams, .. }| (series, streams));
         let child = sys::clone_child(namespaces, move || {
             sys::close_all_but(keep);
-            sys::exit_now(sandbox::run(setup, &far, series, streams))
+            sys::exit_now(sandbox::run(setup, &far, first))
         })
         .at(Stage::Process, || "cannot make a process in namespaces of its own".into())?;
         Ok(Self {
@@ -95,9 +98,9 @@ impl Cell {
             spec: setup.sandbox.clone(),
             group: RunGroup::default(),
             counted: Usage::default(),
-            idle_until: None,
+            idle_until,
             is_dying: false,
-            run: Run::new(ticket, series),
+            run,
         })
     }
 
@@ -114,9 +117,9 @@ impl Cell {
         self.is_idle()
             && !self.is_dying
             && lineage.is_some()
-            && (lineage, scratch, base, host_name, limits, root, mounts, masked)
+            && (*lineage == has.lineage || has.lineage.as_deref() == Some(SandboxSpec::OPEN))
+            && (scratch, base, host_name, limits, root, mounts, masked)
                 == (
-                    &has.lineage,
                     &has.scratch,
                     &has.base,
                     &has.host_name,
@@ -139,13 +142,13 @@ impl Cell {
     /// Lets it run other programs.
     pub(crate) fn take(
         &mut self,
-        ticket: Ticket,
-        series: &Series,
-        streams: &Streams,
+        wanted: &SandboxSpec,
+        First { ticket, series, streams }: &First<'_>,
     ) -> io::Result<()> {
-        let next = Next { series: series.clone() };
+        let next = Next { series: (*series).clone() };
         protocol::send(self.line.as_fd(), &next, &streams.attached(), SendFlags::DONTWAIT)?;
-        (self.run, self.idle_until) = (Run::new(ticket, series), None);
+        (self.run, self.idle_until) = (Run::new(*ticket, series.each.len()), None);
+        self.spec.lineage.clone_from(&wanted.lineage);
         Ok(())
     }
 

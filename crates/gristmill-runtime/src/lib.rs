@@ -20,7 +20,8 @@
 //! - A run ends with exactly one [`RunEvent::Failed`] or [`RunEvent::Exited`], and by then no
 //!   process of its tree is left: pid 1 of the sandbox has found itself alone, or has ended, and
 //!   the kernel kills what remains in the pid namespace.
-//! - Runs of different lineages never share a sandbox, and nothing a run left reaches the next.
+//! - Runs of different lineages never share a sandbox, and nothing a run left reaches the next. One that
+//!   is made ahead ([`Spawner::prepare`]) gets its lineage from the first run that takes it.
 //! - The death of the agent or of the spawner kills every run.
 //! - The program never holds a capability of the namespaces that own its mounts: the user
 //!   namespace it lives in is made last.
@@ -58,7 +59,7 @@ pub use layout::{Layout, Located};
 pub use memory::MemoryScratch;
 pub use node::{Node, NodeError, NodeOptions, NodeReport};
 pub use shared::SharedFiles;
-pub use spawner::{RunHandle, SpawnError, Spawner, Streams};
+pub use spawner::{Ear, RunHandle, SpawnError, Spawner, Streams};
 pub use spec::{
     Ended, Exit, Identity, Limits, MountKind, ProgramSpec, QuickEnd, Root, RunEvent, SandboxMount,
     SandboxSpec, Series, SeriesEvent, Stage, StartFailure, Usage,

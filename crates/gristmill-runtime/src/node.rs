@@ -11,7 +11,7 @@ use crate::{
     layout::Layout,
     sandbox::{self, Filter},
     shared::SharedFiles,
-    spawner::Spawner,
+    spawner::{Ear, Spawner},
     spec::{Identity, Root},
     supervisor::Supervisor,
     sys,
@@ -29,6 +29,7 @@ use std::{
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
+    thread,
 };
 
 /// What a node needs to know.
@@ -152,8 +153,15 @@ impl Node {
         &self.files
     }
 
-    /// Starts the thread that hears what becomes of runs.
+    /// Starts a thread that hears what becomes of runs.
     pub fn start(self) -> io::Result<Spawner> {
+        let (spawner, ear) = self.connect();
+        thread::Builder::new().name("run-events".into()).spawn(move || ear.listen())?;
+        Ok(spawner)
+    }
+
+    /// The same for a caller that hears by itself.
+    pub fn connect(self) -> (Spawner, Ear) {
         Spawner::new(self.socket)
     }
 }

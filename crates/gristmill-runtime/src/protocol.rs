@@ -30,6 +30,8 @@ pub(crate) type Ticket = u64;
 pub(crate) enum Request {
     /// Start a run. Descriptors: standard output, standard error, and standard input if it has one.
     Spawn { ticket: Ticket, sandbox: Box<SandboxSpec>, series: Series },
+    /// Make a sandbox that waits for its first run.
+    Prepare { sandbox: Box<SandboxSpec> },
     /// Send `SIGTERM` to the program, and after the grace kill its tree.
     Stop { ticket: Ticket, grace_millis: u64 },
     /// Kill its tree now.

@@ -1,6 +1,6 @@
 //! The agent's side of the spawner: asks for runs and hears what becomes of them.
 //!
-//! [`Spawner`] is cheap to clone and may be used from any thread. One thread reads the notices
+//! [`Spawner`] is cheap to clone and may be used from any thread. One [`Ear`] reads the notices
 //! and calls the closure that came with each run; it must not block. When the spawner process
 //! dies, every run that was open gets a last event.
 
@@ -12,10 +12,10 @@ use rustix::net::{RecvFlags, SendFlags};
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ops::ControlFlow,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
     time::Duration,
 };
 
@@ -84,12 +84,53 @@ pub struct RunHandle {
     ticket: Ticket,
 }
 
+/// Hears what becomes of runs, for whoever calls it: a thread of its own ([`Ear::listen`]), or a loop
+/// that waits for several things ([`Ear::take`] when the descriptor can be read).
+pub struct Ear {
+    shared: Arc<Shared>,
+    room: Room,
+}
+
+impl AsRawFd for Ear {
+    fn as_raw_fd(&self) -> RawFd {
+        self.shared.socket.as_raw_fd()
+    }
+}
+
+impl Ear {
+    /// Hears until the spawner is gone.
+    pub fn listen(mut self) {
+        while self.hear(RecvFlags::empty()).is_continue() {}
+    }
+
+    /// Hears what was said so far. `Break`: the spawner is gone.
+    pub fn take(&mut self) -> ControlFlow<()> {
+        while self.hear(RecvFlags::DONTWAIT)? {}
+        ControlFlow::Continue(())
+    }
+
+    /// Hears one notice; `false`: nothing was said.
+    fn hear(&mut self, flags: RecvFlags) -> ControlFlow<(), bool> {
+        match protocol::receive::<Notice>(self.shared.socket.as_fd(), &mut self.room, flags) {
+            Ok(Some((notice, _))) => {
+                self.shared.tell(notice);
+                return ControlFlow::Continue(true);
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return ControlFlow::Continue(false);
+            }
+            Err(error) => tracing::error!(%error, "the spawner cannot be heard any more"),
+        }
+        self.shared.end();
+        ControlFlow::Break(())
+    }
+}
+
 impl Spawner {
-    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(socket: OwnedFd) -> (Self, Ear) {
         let shared = Arc::new(Shared { socket, runs: Mutex::default() });
-        let reader = Arc::clone(&shared);
-        thread::Builder::new().name("run-events".into()).spawn(move || reader.listen())?;
-        Ok(Self { shared })
+        (Self { shared: Arc::clone(&shared) }, Ear { shared, room: Room::default() })
     }
 
     /// Asks for a run. Its standard output and error go to these descriptors, its standard
@@ -148,6 +189,13 @@ impl Spawner {
         Ok(RunHandle { shared: Arc::clone(&self.shared), ticket })
     }
 
+    /// Makes a sandbox ahead, of lineage [`SandboxSpec::OPEN`]. It takes the first run that wants it with
+    /// whatever lineage, and waits for that for an hour. One that cannot be made is not there when
+    /// its run comes, which then tells why.
+    pub fn prepare(&self, sandbox: &SandboxSpec) -> Result<(), SpawnError> {
+        self.shared.ask(&Request::Prepare { sandbox: Box::new(sandbox.clone()) })
+    }
+
     /// Ends the sandbox that was kept with this scratch directory, if there is one. Afterwards the
     /// directory may be removed, or used for another sandbox once it is empty.
     pub fn let_go(&self, scratch: &Path) -> Result<(), SpawnError> {
@@ -188,21 +236,6 @@ impl Shared {
     fn ask(&self, request: &Request) -> Result<(), SpawnError> {
         protocol::send(self.socket.as_fd(), request, &[], SendFlags::empty())
             .map_err(SpawnError::Ask)
-    }
-
-    fn listen(&self) {
-        let mut room = Room::default();
-        loop {
-            match protocol::receive::<Notice>(self.socket.as_fd(), &mut room, RecvFlags::empty()) {
-                Ok(Some((notice, _))) => self.tell(notice),
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!(%error, "the spawner cannot be heard any more");
-                    break;
-                }
-            }
-        }
-        self.end();
     }
 
     fn tell(&self, Notice { ticket, event }: Notice) {

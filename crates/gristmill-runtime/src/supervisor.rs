@@ -10,7 +10,7 @@
 //! - Nothing here waits for a program or for the agent: what cannot be sent now is queued.
 
 use crate::{
-    cell::Cell,
+    cell::{Cell, First},
     cgroup::{Driver, RunGroup},
     host::Prepared,
     protocol::{self, Notice, Request, Room, Ticket},
@@ -136,6 +136,9 @@ impl Supervisor {
                     self.tell(ticket, SeriesEvent::Run(RunEvent::Failed(error.into())));
                 }
             }
+            Request::Prepare { sandbox } => {
+                let _ = self.make(&sandbox, None); // its run will tell
+            }
             Request::Kill { ticket } => {
                 if let Some(cell) = self.cell_of(ticket) {
                     cell.kill();
@@ -168,21 +171,16 @@ impl Supervisor {
             // So that a program may open `/dev/stderr` anew. It cannot be given away: then it may not.
             let _ = sandbox::give_output(output.as_fd(), self.prepared.identity);
         }
+        let first = First { ticket, series, streams };
         let waiting = self.cells.values_mut().find(|cell| cell.fits(sandbox));
-        if waiting.is_some_and(|cell| cell.take(ticket, series, &streams).is_ok()) {
+        if waiting.is_some_and(|cell| cell.take(sandbox, &first).is_ok()) {
             return Ok(());
         }
         self.let_go(&sandbox.scratch);
-        self.make(ticket, sandbox, series, streams)
+        self.make(sandbox, Some(first))
     }
 
-    fn make(
-        &mut self,
-        ticket: Ticket,
-        sandbox: &SandboxSpec,
-        series: &Series,
-        streams: Streams,
-    ) -> Result<(), SetupError> {
+    fn make(&mut self, sandbox: &SandboxSpec, first: Option<First<'_>>) -> Result<(), SetupError> {
         check(sandbox, &self.prepared)?;
         faults::at(Point::SpawnerMake)
             .or_fail()
@@ -193,7 +191,7 @@ impl Supervisor {
             .at(Stage::Limits, || "cannot make the control group".into())?;
         let (prepared, filter) = (&self.prepared, &self.filter);
         let setup = Setup { prepared, filter, group: &group, sandbox };
-        let made = Cell::make(&setup, ticket, series, streams);
+        let made = Cell::make(&setup, first);
         let mut cell = made?.bound_by(group);
         let number = self.latest + 1;
         let watch = |fd: &OwnedFd, token| {

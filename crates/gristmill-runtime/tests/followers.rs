@@ -222,3 +222,96 @@ fn a_sandbox_that_is_let_go_leaves_an_empty_directory() {
         assert_eq!((after.output(), after.kept()), ("2", true));
     });
 }
+
+/// How much older than the program its sandbox is, in hundredths of a second.
+const AGE: &str = "echo $(($(cut -d' ' -f22 /proc/self/stat) - $(cut -d' ' -f22 /proc/1/stat)))";
+/// A sandbox as old as that was made ahead of its program.
+const AHEAD: i64 = 30;
+
+/// Makes a sandbox ahead, and lets it grow old enough to be told from a new one.
+fn ahead(agent: &mut Agent) -> SandboxSpec {
+    let sandbox = agent.plan(&["true"]).lineage(SandboxSpec::OPEN).sandbox;
+    agent.order(&serde_json::json!({"Prepare": {"sandbox": sandbox}}));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    sandbox
+}
+
+fn of_lineage(lineage: &str, like: &SandboxSpec) -> SandboxSpec {
+    SandboxSpec { lineage: Some(lineage.into()), ..like.clone() }
+}
+
+fn age(outcome: &Outcome) -> i64 {
+    outcome.output().parse().unwrap_or_else(|_| panic!("{outcome:?}"))
+}
+
+#[test]
+fn a_sandbox_made_ahead_belongs_to_the_first_that_takes_it() {
+    as_everyone(|agent| {
+        let open = ahead(agent);
+        let first = then(agent, &of_lineage("one", &open), AGE);
+        assert!(age(&first) >= AHEAD && first.kept(), "{first:?}");
+        let again = then(agent, &of_lineage("one", &open), AGE);
+        assert!(age(&again) >= AHEAD, "the next of its lineage follows it: {again:?}");
+        let other = then(agent, &of_lineage("other", &open), AGE);
+        assert!(age(&other) < AHEAD, "it is taken: {other:?}");
+    });
+}
+
+#[test]
+fn a_sandbox_made_ahead_shows_nothing_and_keeps_no_trace() {
+    as_everyone(|agent| {
+        let open = ahead(agent);
+        let seen = "ls -A /tmp /dev/shm; ls /proc | grep -c '^[0-9]'; echo x > /tmp/trace; echo $$";
+        let first = then(agent, &of_lineage("one", &open), seen);
+        assert_eq!(first.output(), "/dev/shm:\n\n/tmp:\n4\n2", "pid 1, the shell, ls and grep");
+        assert!(!first.kept(), "it has a trace");
+    });
+}
+
+#[test]
+fn a_sandbox_made_ahead_is_for_runs_that_want_one_like_it() {
+    as_everyone(|agent| {
+        for change in [
+            |spec: &mut SandboxSpec| spec.limits.files_max = Some(100),
+            |spec: &mut SandboxSpec| spec.host_name = "other".into(),
+            |spec: &mut SandboxSpec| spec.masked = vec!["/srv".into()],
+            |spec: &mut SandboxSpec| spec.lineage = None,
+        ] {
+            let open = ahead(agent);
+            let mut wanted = of_lineage("one", &open);
+            change(&mut wanted);
+            let outcome = then(agent, &wanted, AGE);
+            assert!(age(&outcome) < AHEAD, "{wanted:?}: {outcome:?}");
+        }
+    });
+}
+
+#[test]
+fn a_sandbox_made_ahead_ends_with_its_agent() {
+    as_everyone(|agent| {
+        ahead(agent);
+        let made = descendants(agent.pid());
+        assert!(made.len() >= 2, "the spawner and pid 1 of the sandbox: {made:?}");
+        agent.kill();
+        until(|| made.iter().all(|pid| has_ended(*pid)));
+    });
+}
+
+/// All processes below this one.
+fn descendants(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.map(|task| fs::read_to_string(task.path().join("children")));
+    let children: Vec<i32> = lists
+        .flat_map(|list| {
+            let list = list.unwrap_or_default();
+            list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
+        })
+        .collect();
+    children.iter().flat_map(|child| std::iter::once(*child).chain(descendants(*child))).collect()
+}
+
+/// Whether a process is gone, or waits for its parent to hear of its end.
+fn has_ended(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+}

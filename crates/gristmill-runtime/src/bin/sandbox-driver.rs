@@ -51,6 +51,9 @@ enum Order {
         /// Text to type into a terminal that is its standard input.
         typed: Option<String>,
     },
+    Prepare {
+        sandbox: Box<SandboxSpec>,
+    },
     Kill {
         run: u64,
     },
@@ -135,6 +138,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let handle = spawner.spawn_series(&sandbox, &series, streams, listener)?;
                 handles.insert(run, handle);
             }
+            Order::Prepare { sandbox } => spawner.prepare(&sandbox)?,
             Order::LetGo { scratch } => spawner.let_go(&scratch)?,
             Order::Kill { run } => handles[&run].kill()?,
             Order::Stop { run, grace_millis } => {

@@ -67,8 +67,9 @@ const UNTOLD_MAX: Duration = Duration::from_millis(20);
 /// How much they may have written.
 const UNTOLD_BYTES_MAX: usize = 16 << 10;
 
-/// The body of pid 1. Its exit status means nothing; its reports do.
-pub(crate) fn run(setup: &Setup<'_>, line: &OwnedFd, first: &Series, streams: Streams) -> i32 {
+/// The body of pid 1. Its exit status means nothing; its reports do. Without a `first` series it waits
+/// for one when the sandbox is made.
+pub(crate) fn run(setup: &Setup<'_>, line: &OwnedFd, first: Option<(&Series, Streams)>) -> i32 {
     let say = |report: &Report| {
         // Nobody is left to hear about a failure.
         let _ = protocol::send(line.as_fd(), report, &[], SendFlags::empty());
@@ -81,22 +82,21 @@ pub(crate) fn run(setup: &Setup<'_>, line: &OwnedFd, first: &Series, streams: St
             return 0;
         }
     };
-    let mut room = Room::default();
-    let mut streams = streams;
-    let mut next: Option<Next> = None;
-    loop {
-        let series = next.as_ref().map_or(first, |next| &next.series);
+    let mut carry_out = |series: &Series, streams| {
         let outcome = init.carry_out(series, streams, traces.as_ref(), &say);
         let clean = matches!(outcome, Ok(Report::Ended { clean: true, .. }));
         say(&outcome.unwrap_or_else(|error| Report::Failed(error.into())));
-        if !clean {
-            return 0;
-        }
-        let heard = protocol::receive(line.as_fd(), &mut room, RecvFlags::empty());
-        let Ok(Some((heard, attached))) = heard else { return 0 };
-        let Some(attached) = Streams::of_attached(attached) else { return 0 };
-        (next, streams) = (Some(heard), attached);
+        clean
+    };
+    let mut goes_on = first.is_none_or(|(series, streams)| carry_out(series, streams));
+    let mut room = Room::default();
+    while goes_on {
+        let heard = protocol::receive::<Next>(line.as_fd(), &mut room, RecvFlags::empty());
+        let Ok(Some((next, attached))) = heard else { return 0 };
+        let Some(streams) = Streams::of_attached(attached) else { return 0 };
+        goes_on = carry_out(&next.series, streams);
     }
+    0
 }
 
 struct Init {
