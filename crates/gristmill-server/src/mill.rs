@@ -58,6 +58,8 @@ const EXPIRED_MAX: usize = 256;
 const PURGE_ROWS_MAX: usize = 2_000;
 /// A turn that takes longer is worth a line of the log.
 const SLOW: Duration = Duration::from_millis(50);
+/// A turn that takes longer is felt by everybody.
+const VERY_SLOW: Duration = Duration::from_secs(1);
 
 /// Reads the time. The front door makes it, the mill reads it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -256,7 +258,10 @@ impl Turner {
     fn tell_if_slow(&self, took: Duration, requests: usize) {
         if took > SLOW {
             let [ms, disk_ms] = [took, self.at_the_disk].map(|it| it.as_millis() as u64);
-            warn!(ms, disk_ms, requests, "a slow turn");
+            match took > VERY_SLOW {
+                true => warn!(ms, disk_ms, requests, "a slow turn"),
+                false => info!(ms, disk_ms, requests, "a slow turn"),
+            }
         }
     }
 
