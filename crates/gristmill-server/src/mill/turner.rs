@@ -1,44 +1,26 @@
-//! The loop around the core: one thread owns the world.
-//!
-//! It takes a batch from a bounded inbox, reads the clock once, steps a draft of the world through
-//! every input, places what can be placed, commits everything in one transaction,
-//! and only then publishes the new world, answers the callers, hands effects to the hands and
-//! wakes the agents' sessions.
-//!
-//! Invariants
-//! - Nobody sees a world that is not durable: publishing comes after the commit.
-//! - A full disk drops the draft: the inputs are refused, the old world stays, reads go on. Any
-//!   other failed commit ends the process; a restart is the last checkpoint and the journal.
-//! - The mill decides nothing itself; all rules are in the core.
-//! - What takes long is done beside it: `checkpoints` brings the world into the form of the disk.
+//! What the mill does in a turn: decide, apply, place, commit, publish, answer; and its housekeeping.
 //!
 //! Start at [`Turner::turn`].
 
+use super::{Clock, MillError, ReplyTo, Request};
 use crate::{
     checkpoints::{Checkpoints, Snapshot},
     config::HistoryConfig,
     history,
     measures::MEASURES,
     published::Published,
-    recovery::Recovery,
 };
 use gristmill_core::{Decision, EntityKey, IdMint, World, plan};
 use gristmill_faults::{self as faults, Point};
 use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp, notice::Subject};
-use gristmill_store::{
-    Batch, EffectId, HistoryRow, NoticeProgress, Prepared, Retry, Store, StoreError,
-};
+use gristmill_store::{Batch, EffectId, HistoryRow, Prepared, Retry, Store, StoreError};
 use std::{
     collections::BTreeSet,
-    sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
-/// How many inputs may wait for the mill. A sender beyond it waits.
-const INBOX_MAX: usize = 4_096;
 /// How many inputs share one commit.
 const BATCH_MAX: usize = 1_024;
 /// How many placements one turn may make.
@@ -61,136 +43,6 @@ const SLOW: Duration = Duration::from_millis(50);
 /// A turn that takes longer is felt by everybody.
 const VERY_SLOW: Duration = Duration::from_secs(1);
 
-/// Reads the time. The front door makes it, the mill reads it.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// Why an input had no effect.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum MillError {
-    /// The rules say no.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The disk of the control plane is full. Nothing changed.
-    #[error("the control plane's disk is full: nothing was changed")]
-    DiskFull,
-    /// More waits for the mill than it gets done. Nothing changed.
-    #[error("the server is busy with what came before: nothing was changed, try again later")]
-    Busy,
-    /// The region is shutting down.
-    #[error("the region is shutting down")]
-    Closed,
-}
-
-enum Request {
-    Input { input: Input, reply: Option<ReplyTo> },
-    EffectsDone(Vec<EffectId>),
-    NoticesDelivered(Vec<NoticeProgress>, oneshot::Sender<Result<(), MillError>>),
-    Checkpoint(Result<Prepared, StoreError>),
-    Stop(oneshot::Sender<()>),
-}
-
-/// A handle on the mill. Cheap to clone.
-#[derive(Clone)]
-pub struct Mill {
-    inbox: mpsc::Sender<Request>,
-    published: Published,
-}
-
-impl Mill {
-    /// Starts the mill's thread on a recovered world.
-    ///
-    /// `hands` receives the effects of each commit, `news` the subjects of its notices, which
-    /// wait in the books.
-    pub fn start(
-        (recovered, history): (Recovery, HistoryConfig),
-        ids: IdMint,
-        clock: Clock,
-        hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
-        news: mpsc::UnboundedSender<BTreeSet<Subject>>,
-    ) -> Self {
-        let Recovery { store, world, dirty, .. } = recovered;
-        let (inbox, requests) = mpsc::channel(INBOX_MAX);
-        let published = Published::new(world.clone());
-        let checkpoints = {
-            // Not a sender of its own: when all handles are gone the mill ends.
-            let inbox = inbox.downgrade();
-            Checkpoints::start(move |prepared| {
-                let inbox = inbox.upgrade();
-                inbox.is_some_and(|it| it.blocking_send(Request::Checkpoint(prepared)).is_ok())
-            })
-        };
-        let turner = Turner {
-            store,
-            world,
-            ids,
-            clock,
-            hands,
-            news,
-            published: published.clone(),
-            dirty,
-            events_since_checkpoint: 0,
-            checkpoints,
-            at_the_disk: Duration::ZERO,
-            history,
-            purge: true,
-        };
-        thread::Builder::new()
-            .name("mill".into())
-            .spawn(move || turner.run(requests))
-            .expect("the process can start a thread at its beginning");
-        Self { inbox, published }
-    }
-
-    /// The last durable world, and changes to it.
-    pub fn published(&self) -> &Published {
-        &self.published
-    }
-
-    /// Puts one input through the mill. What it answers is durable.
-    pub async fn put(&self, input: Input) -> Result<Answer, MillError> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request::Input { input, reply: Some(reply) };
-        self.inbox.send(request).await.map_err(|_| MillError::Closed)?;
-        answer.await.map_err(|_| MillError::Closed)?
-    }
-
-    /// The same for somebody who can come again: gives up when there is no room in the inbox for so
-    /// long. What is in the inbox is answered.
-    pub async fn offer(&self, input: Input, wait_max: Duration) -> Result<Answer, MillError> {
-        let room = match tokio::time::timeout(wait_max, self.inbox.reserve()).await {
-            Ok(room) => room.map_err(|_| MillError::Closed)?,
-            Err(_) => return Err(MillError::Busy),
-        };
-        let (reply, answer) = oneshot::channel();
-        room.send(Request::Input { input, reply: Some(reply) });
-        answer.await.map_err(|_| MillError::Closed)?
-    }
-
-    /// Says that effects are carried out, so that the outbox forgets them.
-    pub async fn effects_done(&self, effects: Vec<EffectId>) {
-        // A closed mill has its outbox on disk; the effects are carried out again.
-        let _ = self.inbox.send(Request::EffectsDone(effects)).await;
-    }
-
-    /// Says how far notices were delivered. Durable when it returns; while the disk is full nothing
-    /// is noted. Noting it twice is harmless.
-    pub async fn notices_delivered(&self, progress: Vec<NoticeProgress>) -> Result<(), MillError> {
-        let (reply, noted) = oneshot::channel();
-        let request = Request::NoticesDelivered(progress, reply);
-        self.inbox.send(request).await.map_err(|_| MillError::Closed)?;
-        noted.await.map_err(|_| MillError::Closed)?
-    }
-
-    /// Answers what is in flight, takes a checkpoint and ends the thread.
-    pub async fn stop(&self) {
-        let (reply, stopped) = oneshot::channel();
-        if self.inbox.send(Request::Stop(reply)).await.is_ok() {
-            let _ = stopped.await;
-        }
-    }
-}
-
-type ReplyTo = oneshot::Sender<Result<Answer, MillError>>;
 type Reply = (ReplyTo, Result<Answer, MillError>);
 
 /// What one turn collected before its commit.
@@ -205,26 +57,27 @@ struct Turn {
 }
 
 /// The owner of the world.
-struct Turner {
-    store: Store,
-    world: World,
-    ids: IdMint,
-    clock: Clock,
-    hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
-    news: mpsc::UnboundedSender<BTreeSet<Subject>>,
-    published: Published,
-    dirty: BTreeSet<EntityKey>,
-    events_since_checkpoint: usize,
-    checkpoints: Checkpoints,
+pub(super) struct Turner {
+    pub(super) store: Store,
+    pub(super) world: World,
+    pub(super) ids: IdMint,
+    pub(super) clock: Clock,
+    pub(super) hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
+    pub(super) news: mpsc::UnboundedSender<BTreeSet<Subject>>,
+    pub(super) published: Published,
+    pub(super) dirty: BTreeSet<EntityKey>,
+    pub(super) events_since_checkpoint: usize,
+    pub(super) checkpoints: Checkpoints,
     /// How long this turn wrote.
-    at_the_disk: Duration,
-    history: HistoryConfig,
+    pub(super) at_the_disk: Duration,
+    pub(super) history: HistoryConfig,
     /// Whether attempts of deleted jobs may be left.
-    purge: bool,
+    pub(super) purge: bool,
 }
 
 impl Turner {
-    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    /// Turns until it is told to stop, or nobody holds a handle any more.
+    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut more_to_place = true;
         loop {
             let first = if more_to_place {
@@ -498,18 +351,7 @@ mod tests {
     use super::*;
     use gristmill_model::{JobId, JobState};
     use gristmill_store::StoreOptions;
-
-    /// A mill that takes nothing out of an inbox with room for one.
-    fn stuck() -> (Mill, mpsc::Receiver<Request>) {
-        let (inbox, requests) = mpsc::channel(1);
-        (
-            Mill {
-                inbox,
-                published: Published::new(World::new(gristmill_core::Options::default())),
-            },
-            requests,
-        )
-    }
+    use std::sync::Arc;
 
     /// A mill on a disk of a megabyte.
     fn cramped(dir: &std::path::Path) -> Turner {
@@ -559,23 +401,5 @@ mod tests {
         assert!(write(), "there is room");
         assert!((0..1_000).any(|_| !write()), "a megabyte is full");
         assert!(!write());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_can_come_again_does_not_wait_for_ever() {
-        let (mill, mut requests) = stuck();
-        let wait = Duration::from_secs(5);
-        let first = tokio::spawn({
-            let mill = mill.clone();
-            async move { mill.offer(Input::Tick, wait).await }
-        });
-        tokio::task::yield_now().await;
-        assert!(matches!(mill.offer(Input::Tick, wait).await, Err(MillError::Busy)));
-        let Some(Request::Input { reply: Some(reply), .. }) = requests.recv().await else {
-            panic!("the first is in the inbox")
-        };
-        reply.send(Ok(Answer::Done)).expect("somebody waits");
-        let answer = first.await.expect("it ended");
-        assert!(matches!(answer, Ok(Answer::Done)), "what is in the inbox is answered");
     }
 }
