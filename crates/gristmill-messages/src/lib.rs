@@ -29,6 +29,7 @@ mod letters;
 pub mod limits;
 mod nouns;
 mod owner;
+mod pages;
 mod pushes;
 mod queues;
 mod receipts;

@@ -5,6 +5,7 @@ use crate::{
     error::MessagesError,
     limits,
     nouns::{Created, Listing, Name, Page, QueueAttributes, QueueCounts, QueueInfo, QueueWish},
+    pages::List,
 };
 use gristmill_model::{AccountId, Seconds, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
@@ -163,25 +164,12 @@ pub(crate) fn list(
     account: AccountId,
     page: &Page,
 ) -> Result<Listing<QueueInfo>, MessagesError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM queue WHERE account = ?1 AND name > ?2 AND name >= ?3
-             AND substr(name, 1, ?4) = ?3
-         ORDER BY name LIMIT ?5"
-    );
-    let mut query = desk.connection.prepare_cached(&sql)?;
-    let length = page.prefix.chars().count() as i64;
-    let wanted = params![owner(account), page.after, page.prefix, length, page.items_max + 1];
-    let rows: Vec<QueueRow> = query.query_map(wanted, read)?.collect::<Result<_, _>>()?;
-    let items: Result<Vec<_>, _> = rows.into_iter().map(|row| counted(desk, row)).collect();
-    Ok(cut(items?, page.items_max, |queue| queue.name.clone()))
-}
-
-/// A page of a list that was read one item too far.
-pub(crate) fn cut<T>(mut items: Vec<T>, items_max: u32, name: impl Fn(&T) -> String) -> Listing<T> {
-    let more = items.len() > items_max as usize;
-    items.truncate(items_max as usize);
-    let next = items.last().filter(|_| more).map(name);
-    Listing { items, next }
+    let select = format!("SELECT {COLUMNS} FROM queue");
+    let list = List { select: &select, owner: "account", name: "name" };
+    let Listing { items, next } =
+        list.page(desk, owner(account), page, read, |queue: &QueueRow| &queue.name)?;
+    let items = items.into_iter().map(|row| counted(desk, row)).collect::<Result<_, _>>()?;
+    Ok(Listing { items, next })
 }
 
 /// Deletes a queue with its messages; one that is not there is deleted already.

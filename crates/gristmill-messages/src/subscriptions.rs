@@ -8,7 +8,7 @@ use crate::{
         Created, Endpoint, Format, Listing, Name, Page, Strategy, SubscriptionInfo,
         SubscriptionWish,
     },
-    queues::cut,
+    pages::List,
     topics,
 };
 use gristmill_model::{AccountId, Timestamp};
@@ -149,17 +149,10 @@ pub(crate) fn list(
     page: &Page,
 ) -> Result<Listing<SubscriptionInfo>, MessagesError> {
     let topic = topics::get(desk, account, topic)?;
-    let sql = format!(
-        "SELECT {COLUMNS} FROM {FROM} WHERE topic = ?1 AND subscription.name > ?2
-             AND subscription.name >= ?3 AND substr(subscription.name, 1, ?4) = ?3
-         ORDER BY subscription.name LIMIT ?5"
-    );
-    let mut query = desk.connection.prepare_cached(&sql)?;
-    let length = page.prefix.chars().count() as i64;
-    let wanted = params![topic.id, page.after, page.prefix, length, page.items_max + 1];
-    let rows = query.query_map(wanted, |row| read(row).map(|row| row.info))?;
-    let found = rows.collect::<Result<Vec<_>, _>>()?;
-    Ok(cut(found, page.items_max, |subscription| subscription.name.clone()))
+    let select = format!("SELECT {COLUMNS} FROM {FROM}");
+    let list = List { select: &select, owner: "topic", name: "subscription.name" };
+    let info = |row: &Row<'_>| read(row).map(|row| row.info);
+    list.page(desk, topic.id, page, info, |subscription: &SubscriptionInfo| &subscription.name)
 }
 
 /// Deletes a subscription and what still had to be pushed to it. One that is not there is deleted

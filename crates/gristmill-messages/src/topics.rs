@@ -11,8 +11,9 @@ use crate::{
         Created, Listing, Name, NewLetter, Notification, Page, Publication, Published, Source,
         SourcePart, TopicAttributes, TopicInfo, TopicWish, within,
     },
+    pages::List,
     pushes,
-    queues::{self, cut, owner},
+    queues::{self, owner},
     receipts::message_id,
     subscriptions::{self, SubscriptionRow},
 };
@@ -114,17 +115,10 @@ pub(crate) fn list(
     account: AccountId,
     page: &Page,
 ) -> Result<Listing<TopicInfo>, MessagesError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM topic WHERE account = ?1 AND name > ?2 AND name >= ?3
-             AND substr(name, 1, ?4) = ?3
-         ORDER BY name LIMIT ?5"
-    );
-    let mut query = desk.connection.prepare_cached(&sql)?;
-    let length = page.prefix.chars().count() as i64;
-    let wanted = params![owner(account), page.after, page.prefix, length, page.items_max + 1];
-    let rows = query.query_map(wanted, |row| read(row).map(|row| row.info))?;
-    let topics = rows.collect::<Result<Vec<_>, _>>()?;
-    Ok(cut(topics, page.items_max, |topic| topic.name.clone()))
+    let select = format!("SELECT {COLUMNS} FROM topic");
+    let list = List { select: &select, owner: "account", name: "name" };
+    let info = |row: &Row<'_>| read(row).map(|row| row.info);
+    list.page(desk, owner(account), page, info, |topic: &TopicInfo| &topic.name)
 }
 
 /// Deletes a topic with its subscriptions; one that is not there is deleted already.
