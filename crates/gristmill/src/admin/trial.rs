@@ -10,13 +10,13 @@ use gristmill_runtime::{
 };
 use std::{
     fs::DirBuilder,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::{DirBuilderExt, chown},
-    },
+    io::{self, PipeReader, Read},
+    os::unix::fs::{DirBuilderExt, chown},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 /// What every image must do: start a shell, and let programs write. If it has the service that sets up
@@ -28,6 +28,8 @@ if command -v cloud-init >/dev/null 2>&1; then cloud-init -h >/dev/null || exit 
 ";
 /// Whom programs are outside of the sandbox when root tries an image: nobody.
 const NOBODY: Identity = Identity { uid: 65_534, gid: 65_534 };
+/// How long is waited for what a program said before it ended.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Try an image. Started by `gristmill admin image check`.
@@ -103,14 +105,35 @@ impl Trial {
         let spawner = node.start().context("could not listen to the sandbox")?;
         let (say, hear) = mpsc::channel();
         let listener = move |event| drop(say.send(event)); // nobody listens when it is over
-        let _handle = spawner.spawn(&sandbox, &program, said()?, said()?, listener)?;
-        judge(&hear)
+        let (said, program_says) = io::pipe().context("could not make a pipe")?;
+        let errors = program_says.try_clone().context("could not double a pipe")?;
+        let told = repeat(said);
+        let _handle =
+            spawner.spawn(&sandbox, &program, program_says.into(), errors.into(), listener)?;
+        let verdict = judge(&hear);
+        // What it left behind cannot keep the pipe open for long, and the check not at all.
+        let _ = told.recv_timeout(LAST_WORDS_MAX);
+        verdict
     }
 }
 
-/// Where a program speaks to whoever started the check.
-fn said() -> anyhow::Result<OwnedFd> {
-    std::io::stderr().as_fd().try_clone_to_owned().context("no standard error")
+/// Tells whoever started the check what the program says, until it says no more. A program of a stranger
+/// gets no hold of a terminal: it could read what is typed there, and steer it.
+fn repeat(mut said: PipeReader) -> mpsc::Receiver<()> {
+    let (done, over) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4_096];
+        while let Ok(got @ 1..) = said.read(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..got]);
+            eprint!("{}", text.replace(steers, "\u{fffd}"));
+        }
+        let _ = done.send(()); // perhaps nobody waits any more
+    });
+    over
+}
+
+fn steers(letter: char) -> bool {
+    letter.is_control() && !matches!(letter, '\n' | '\t')
 }
 
 fn judge(events: &mpsc::Receiver<RunEvent>) -> anyhow::Result<()> {
