@@ -9,10 +9,11 @@
 //!   between is then in both copies, where its mark tells the second delivery; the other way round it
 //!   would be in neither. What happened in between happens again from the copy, and is told again.
 //! - A copy has its final name only when all of it is on the disk.
+//! - A directory into which a copy is put has a mark until all of it is on the disk: no server starts there.
 
 use crate::{
     error::StoreError,
-    home::{DATABASE, open_private},
+    home::{DATABASE, UNFINISHED, open_private},
     registry,
 };
 use rusqlite::{Connection, OpenFlags};
@@ -86,12 +87,23 @@ pub fn restore(
     if fs::read_dir(data_dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(prepare(data_dir, io::ErrorKind::DirectoryNotEmpty.into()));
     }
+    for name in belongings.all_databases() {
+        let log = from.join(format!("{name}-wal"));
+        if fs::metadata(&log).is_ok_and(|about| about.len() > 0) {
+            return Err(StoreError::NoCopy { path: log });
+        }
+    }
     if !data_dir.is_dir() {
         make_directory(data_dir)?;
     }
+    let mark = data_dir.join(UNFINISHED);
+    open_private(&mark).map_err(|source| prepare(&mark, source))?;
+    sync(data_dir)?;
     let files = belongings.files.iter().copied();
     copy_files(from, belongings.all_databases().chain(files), data_dir)?;
-    sync(data_dir)
+    sync(data_dir)?;
+    fs::remove_file(&mark).map_err(|source| prepare(&mark, source))?;
+    sync_one(data_dir)
 }
 
 /// Looks through the databases of a directory: what SQLite finds wrong with their files, nothing if

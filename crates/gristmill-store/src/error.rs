@@ -28,6 +28,21 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// A copy was being put into this directory, and that was cut short.
+    #[error("the copy in `{path}` is not whole: empty the directory and put it back once more")]
+    Unfinished {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// Somebody works, or worked, on what should be a copy.
+    #[error(
+        "`{path}` holds changes that are not in its database: a region's own directory is no copy, \
+         make one with a backup"
+    )]
+    NoCopy {
+        /// The log with the changes.
+        path: PathBuf,
+    },
     /// Another server works in this directory.
     #[error("data directory `{path}` is in use by another server{holder}")]
     InUse {
@@ -141,6 +156,8 @@ impl StoreError {
         match self {
             Self::Full { .. } | Self::Busy { .. } | Self::Read { .. } => Retry::Later,
             Self::Prepare { .. }
+            | Self::Unfinished { .. }
+            | Self::NoCopy { .. }
             | Self::InUse { .. }
             | Self::Open { .. }
             | Self::Foreign { .. }

@@ -15,6 +15,9 @@ use std::{
 /// The file with the books.
 pub(crate) const DATABASE: &str = "gristmill.db";
 
+/// In a directory as long as a copy is being put into it.
+pub(crate) const UNFINISHED: &str = "restore-unfinished";
+
 /// A data directory that belongs to this process until the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -26,6 +29,9 @@ impl Home {
     /// Makes the directory if it is missing and takes it for this process.
     pub fn take(path: &Path) -> Result<Self, StoreError> {
         make_directory(path).map_err(|source| prepare(path, source))?;
+        if path.join(UNFINISHED).exists() {
+            return Err(StoreError::Unfinished { path: path.to_owned() });
+        }
         let lock_path = path.join("lock");
         let mut lock = open_private(&lock_path).map_err(|source| prepare(&lock_path, source))?;
         match lock.try_lock() {

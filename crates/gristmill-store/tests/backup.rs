@@ -4,7 +4,10 @@ mod common;
 
 use common::{JOB, batch, ended, open, task};
 use gristmill_model::{Event, Timestamp};
-use gristmill_store::backup::{self, Belongings};
+use gristmill_store::{
+    Store, StoreOptions,
+    backup::{self, Belongings},
+};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 fn mode(path: &Path) -> u32 {
@@ -54,4 +57,32 @@ fn nothing_is_put_over_a_region() {
         .expect_err("no copy");
     assert!(refused.to_string().contains("gristmill.db"), "{refused}");
     assert!(!top.path().join("new").exists());
+}
+
+#[test]
+fn half_a_copy_is_no_region() {
+    let top = tempfile::tempdir().expect("a directory");
+    let [data, copy, back] = ["data", "copy", "back"].map(|name| top.path().join(name));
+    drop(open(&data));
+    let belongings = Belongings { databases: &[], files: &["secret"] };
+    backup::back_up(&data, &belongings, &copy).expect("copied");
+    fs::create_dir(copy.join("secret")).expect("made: it cannot be read as a file");
+    backup::restore(&copy, &belongings, &back).expect_err("cut short");
+    let refused = Store::open(&back, &StoreOptions::default()).expect_err("not whole").to_string();
+    assert!(refused.contains("is not whole"), "{refused}");
+    fs::remove_dir(copy.join("secret")).expect("removed");
+    fs::remove_dir_all(&back).expect("emptied");
+    backup::restore(&copy, &belongings, &back).expect("put back");
+    drop(open(&back));
+}
+
+#[test]
+fn the_directory_of_a_region_at_work_is_no_copy() {
+    let top = tempfile::tempdir().expect("a directory");
+    let [data, back] = ["data", "back"].map(|name| top.path().join(name));
+    let (mut store, _) = open(&data);
+    store.commit(&batch(&[ended(1, 0)], &[])).expect("committed");
+    let refused = backup::restore(&data, &Belongings::default(), &back).expect_err("no copy");
+    assert!(refused.to_string().contains("gristmill.db-wal"), "{refused}");
+    assert!(!back.exists());
 }
