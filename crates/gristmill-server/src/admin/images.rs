@@ -9,6 +9,7 @@ use crate::{
     catalogue::is_system_image,
     door::{Call, Door, Reply},
     images::without_network,
+    registrar::causes,
 };
 use gristmill_model::{AccountId, ClusterId, ImageId, WorkerId};
 use gristmill_store::registry::Import;
@@ -95,7 +96,10 @@ pub async fn create(door: &Door, call: &Call, image: &str) -> Result<Reply, ApiE
     let look = move || library.steady().and_then(|steady| Ok((steady, library.sealed(&name)?)));
     let found = tokio::task::spawn_blocking(look).await.expect("looking does not panic");
     // Nothing is swept away between the look and the name.
-    let (_steady, sealed) = found.map_or((None, None), |(steady, sealed)| (Some(steady), sealed));
+    let (_steady, sealed) = found.map_err(|error| {
+        let message = format!("{error}{}", causes(&error));
+        ApiError::new(Code::ServiceUnavailable, message)
+    })?;
     let Some(seal) = sealed.filter(|_| directory.starts_with(&format!("{id}."))) else {
         let why = format!("{} is no unpacked image of this region", quote(&directory));
         return Err(ApiError::invalid("Directory", why));
