@@ -280,11 +280,13 @@ impl Cluster {
 }
 
 impl Group {
-    /// Until when a replacement waits because too many machines did not settle.
-    pub(crate) fn wait_until(&self, options: &Options) -> Option<Timestamp> {
+    /// Until when a replacement waits because too many machines did not settle. When the clock
+    /// was set back since, it waits no longer than if the last one had been lost now.
+    pub(crate) fn wait_until(&self, options: &Options, now: Timestamp) -> Option<Timestamp> {
         let (count, last) = self.unsettled?;
         let failures = count.checked_sub(UNSETTLED_FREE).filter(|failures| *failures > 0)?;
-        Some(last.after(options.back_off(failures)))
+        let until = last.min(now).after(options.back_off(failures));
+        (until > now).then_some(until)
     }
 
     /// How many machines are there or coming.
@@ -383,5 +385,31 @@ pub(crate) fn describe_anew(spec: &mut ClusterSpec, change: &ClusterChange) {
         group.instance_type = change.instance_type.or(group.instance_type.take());
         group.image = change.image.or(group.image.take());
         group.resource = change.spot.unwrap_or_else(|| group.resource.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacements_wait_after_losses_in_a_row_and_not_for_a_clock_that_was_set_back() {
+        let options = Options::default();
+        let second = |n: i64| Timestamp(n * 1_000_000);
+        let wait = |count, now| {
+            let group = Group { unsettled: Some((count, second(100))), ..Group::default() };
+            group.wait_until(&options, second(now))
+        };
+        let cases = [
+            (UNSETTLED_FREE, 100, None),
+            (UNSETTLED_FREE + 1, 100, Some(101)),
+            (UNSETTLED_FREE + 3, 100, Some(104)),
+            (UNSETTLED_FREE + 3, 103, Some(104)),
+            (UNSETTLED_FREE + 3, 104, None),
+            (UNSETTLED_FREE + 3, 10, Some(14)),
+        ];
+        for (count, now, until) in cases {
+            assert_eq!(wait(count, now), until.map(second), "{count} losses, at {now}");
+        }
     }
 }

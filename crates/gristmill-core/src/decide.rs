@@ -162,6 +162,7 @@ impl Draft<'_> {
             }
             Input::Place(proposals) => Ok(self.place(proposals)),
             Input::Tick => Ok(self.on_tick()),
+            Input::Resumed => Ok(self.on_resumed()),
         }
     }
 }

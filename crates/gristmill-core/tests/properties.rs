@@ -130,6 +130,7 @@ fn input(world: &World, (what, a, b, c): Step, now: Timestamp) -> Option<Input> 
                 }
             }
         }
+        25 => Input::Resumed,
         _ => Input::Tick,
     })
 }
@@ -251,10 +252,16 @@ fn observation(world: &World, (a, b): (u32, u32)) -> Option<Input> {
 }
 
 /// The word that a machine is gone says one thing when it should be there and another when it
-/// is going; all other inputs say the same thing when they are said again.
+/// is going; all other inputs say the same thing when they are said again. A look at who waits may
+/// find something when it is repeated: own machines that were wanted at the first one.
 fn may_be_said_again(world: &World, input: &Input) -> bool {
-    let Input::WorkerObserved { worker, seen: Seen::Gone, .. } = input else { return true };
-    world.worker(*worker).is_none_or(|worker| worker.state != WorkerState::Deleting)
+    match input {
+        Input::WorkerObserved { worker, seen: Seen::Gone, .. } => {
+            world.worker(*worker).is_none_or(|worker| worker.state != WorkerState::Deleting)
+        }
+        Input::Resumed => false,
+        _ => true,
+    }
 }
 
 fn restored(world: &World) -> World {

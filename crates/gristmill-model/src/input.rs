@@ -180,6 +180,9 @@ pub enum Input {
     Place(Vec<Proposal>),
     /// Time passed: whatever is due is done.
     Tick,
+    /// The server started, perhaps with other limits: whoever waits for machines is looked at.
+    /// Since 0.2.0.
+    Resumed,
 }
 
 /// A machine and where its owner says it is.

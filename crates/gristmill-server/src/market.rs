@@ -20,12 +20,13 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Sets the prices of the settings file.
+/// Sets the prices of the settings file, whose limits may be others as well.
 pub async fn apply(mill: &Mill, config: &SpotConfig) -> Result<(), MillError> {
     for entry in &config.price {
         let (instance_type, price) = (entry.instance_type.clone(), milli(entry.price));
         mill.put(Input::SetSpotPrice { instance_type, price }).await?;
     }
+    mill.put(Input::Resumed).await?;
     Ok(())
 }
 

@@ -91,8 +91,8 @@ pub enum RegionError {
     /// The networks and addresses of machines.
     #[error(transparent)]
     Seats(#[from] SeatsError),
-    /// The prices of the settings file.
-    #[error("could not set the spot prices")]
+    /// The prices and limits of the settings file.
+    #[error("could not set the spot prices and limits")]
     Market(#[source] MillError),
     /// A port.
     #[error("could not listen on {address} for {what}")]

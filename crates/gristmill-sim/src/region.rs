@@ -130,21 +130,27 @@ impl Region {
         self.journal.clear();
     }
 
-    /// Forgets everything that is not durable and starts again. Says what differs.
-    pub fn restart(&mut self, seed: [u8; 32]) -> Result<(), String> {
-        let entities = self.checkpoint.values().cloned();
-        let restored = World::restore(self.options.clone(), entities);
-        let mut world = restored.map_err(|error| error.to_string())?;
-        self.dirty.clear();
-        for event in &self.journal {
-            self.dirty.extend(world.touched(event));
-            world.apply(event);
-        }
-        if world != self.world {
+    /// Forgets everything that is not durable and starts again, perhaps with other options. Says
+    /// what differs.
+    pub fn restart(&mut self, seed: [u8; 32], options: Options) -> Result<(), String> {
+        if self.recovered(self.options.clone())?.0 != self.world {
             return Err("after a restart the world is another one".to_owned());
         }
-        self.world = world;
+        (self.world, self.dirty) = self.recovered(options.clone())?;
+        self.options = options;
         self.ids = IdMint::new(seed);
         Ok(())
+    }
+
+    /// The world of the checkpoint and the journal, and what the next checkpoint has to write.
+    fn recovered(&self, options: Options) -> Result<(World, BTreeSet<EntityKey>), String> {
+        let entities = self.checkpoint.values().cloned();
+        let mut world = World::restore(options, entities).map_err(|error| error.to_string())?;
+        let mut dirty = BTreeSet::new();
+        for event in &self.journal {
+            dirty.extend(world.touched(event));
+            world.apply(event);
+        }
+        Ok((world, dirty))
     }
 }

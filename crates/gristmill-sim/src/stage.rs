@@ -242,7 +242,9 @@ impl Stage {
         if matches!(sender, Sender::Liar) && !decision.events.is_empty() {
             return Err(format!("a lie was believed: {input:?}"));
         }
-        if self.faults && !decision.events.is_empty() && self.chance.one_in(60) {
+        // A server that cannot commit as it starts is started again.
+        let may_fail = self.faults && input != Input::Resumed && !decision.events.is_empty();
+        if may_fail && self.chance.one_in(60) {
             return self.drop_draft(input, sender, &decision);
         }
         self.region.commit(&input, draft, &decision);
@@ -432,13 +434,10 @@ impl Stage {
 }
 
 fn options(chance: &mut Chance) -> Options {
+    let mut limits = Limits { infrastructure_retry_max: PUT_BACK_MAX, ..Limits::default() };
+    set_limits(&mut limits, chance);
     Options {
-        limits: Limits {
-            machines_max: chance.between(3, 8),
-            auto_cluster_machines_max: chance.between(1, 4),
-            infrastructure_retry_max: PUT_BACK_MAX,
-            ..Limits::default()
-        },
+        limits,
         default_type: Some(InstanceTypeName("type-0".to_owned())),
         slots_per_worker: chance.between(1, 3),
         worker_start_max: Seconds(60),
@@ -446,4 +445,10 @@ fn options(chance: &mut Chance) -> Options {
         finished_kept_max: chance.between(1, 20),
         ..Options::default()
     }
+}
+
+/// What an operator may change with a restart.
+fn set_limits(limits: &mut Limits, chance: &mut Chance) {
+    limits.machines_max = chance.between(3, 8);
+    limits.auto_cluster_machines_max = chance.between(1, 4);
 }

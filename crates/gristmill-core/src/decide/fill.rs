@@ -28,7 +28,7 @@
 
 use super::Draft;
 use crate::{market::Purse, wants::Want, world::World};
-use gristmill_model::{AccountId, ClusterId, Event, JobId, WorkerId};
+use gristmill_model::{AccountId, Answer, ClusterId, Event, JobId, WorkerId};
 
 /// What an event may mean for those who want machines.
 enum Concern {
@@ -128,6 +128,16 @@ impl Draft<'_> {
                 }
             }
         }
+    }
+
+    /// New limits are no event: after a restart whoever wants machines is looked at.
+    pub(super) fn on_resumed(&mut self) -> Answer {
+        let World { starved, lanes, market, .. } = &*self.world;
+        self.accounts.extend(starved.keys().map(|(account, _)| *account));
+        self.accounts.extend(lanes.keys().map(|(account, _)| *account));
+        self.dealt.extend(market.prepaid.keys().map(|(account, _)| *account));
+        self.accounts.extend(&self.dealt);
+        Answer::Done
     }
 
     /// Gives what is left to those that want it, account by account.

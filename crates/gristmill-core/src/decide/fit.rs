@@ -65,11 +65,12 @@ impl Draft<'_> {
         let host_name = self.world.next_host_name(cluster, group);
         let generation = Generation(1);
         let (group, at) = (group.clone(), self.now);
-        let wait = self.world.cluster_of(cluster).groups[&group].wait_until(&self.world.options);
+        let known = &self.world.cluster_of(cluster).groups[&group];
+        let wait = known.wait_until(&self.world.options, self.now);
         self.emit(Event::WorkerWanted { worker, generation, cluster, group, host_name, at });
         let is_spot = self.world.worker_of(worker).is_spot;
         let yields = self.yields(is_spot);
-        match (wait.filter(|again_at| *again_at > self.now), yields) {
+        match (wait, yields) {
             (Some(again_at), _) => {
                 let reason = "machines of the group were lost as soon as they ran".to_owned();
                 self.emit(Event::WorkerDelayed {

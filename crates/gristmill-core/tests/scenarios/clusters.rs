@@ -222,3 +222,28 @@ fn the_clusters_of_others_are_not_found() {
          C Active; w of 1: c-w-1 Starting",
     );
 }
+
+#[test]
+fn a_higher_limit_after_a_restart_gives_machines_and_a_lower_one_takes_none() {
+    check(
+        "options machines 1
+         job J on auto: a*3
+         show auto-a
+         options machines 2
+         show auto-a
+         cluster C w*0
+         job K on attach C: b*2
+         options machines 5
+         show auto-a
+         show C
+         options machines 1
+         show auto-a
+         show C",
+        "auto-a Active; group of 1: auto-a-group-1 Starting
+         auto-a Active; group of 2: auto-a-group-1 Starting, auto-a-group-2 Starting
+         auto-a Active; group of 3: auto-a-group-1 Starting, auto-a-group-2 Starting, auto-a-group-3 Starting
+         C Active; attached-1 of 2: c-attached-1-1 Starting, c-attached-1-2 Starting; w of 0:
+         auto-a Active; group of 3: auto-a-group-1 Starting, auto-a-group-2 Starting, auto-a-group-3 Starting
+         C Active; attached-1 of 2: c-attached-1-1 Starting, c-attached-1-2 Starting; w of 0:",
+    );
+}

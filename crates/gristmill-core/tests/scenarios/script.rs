@@ -2,7 +2,7 @@
 //! thing. The account is 1 unless a line ends in `by N`.
 //!
 //! ```text
-//! options slots 2, machines 5, auto 3, put back 2
+//! options slots 2, machines 5, auto 3, put back 2    later: the server starts again with these
 //! cluster C group*2                      a fixed cluster with its groups
 //! job J on C: a*2, b -> c*3; retries 1; keep going; auto release; priority 5; token t body
 //! job J on auto: a*2                     or `on auto reserved`
@@ -161,14 +161,22 @@ impl Stage {
     }
 
     fn check_restore(&self) {
+        let restored = World::restore(self.options_now(), self.entities());
+        assert!(
+            restored.expect("a sound checkpoint") == self.world,
+            "a restore gives an equal world"
+        );
+    }
+
+    /// What a checkpoint holds, written and read.
+    fn entities(&self) -> Vec<Entity> {
         let entities = self.world.entity_keys().map(|key| {
             assert_eq!(key.to_string().parse(), Ok(key.clone()), "keys read back");
             let entity = self.world.entity(&key).expect("a listed key has an entity");
             let text = serde_json::to_string(&entity).expect("entities can be written");
-            serde_json::from_str::<Entity>(&text).expect("entities can be read")
+            serde_json::from_str(&text).expect("entities can be read")
         });
-        let restored = World::restore(self.options_now(), entities).expect("a sound checkpoint");
-        assert!(restored == self.world, "a restore gives an equal world");
+        entities.collect()
     }
 
     fn options_now(&self) -> Options {
@@ -238,8 +246,9 @@ impl Stage {
                 _ => panic!("no option `{name}`"),
             }
         }
-        self.world = World::new(options);
+        self.world = World::restore(options, self.entities()).expect("a sound checkpoint");
         self.replayed = self.world.clone();
+        self.input(Input::Resumed);
     }
 
     fn cluster(&mut self, text: &str) {

@@ -202,43 +202,26 @@ pub fn machine<'a>(
 }
 
 /// `GET /clusters/{cluster}/groups/{group}/instances/{machine}`
-pub fn get_machine(
-    door: &Door,
-    call: &Call,
-    cluster: &str,
-    group: &str,
-    machine: &str,
-) -> Result<Reply, ApiError> {
+pub fn get_machine(door: &Door, call: &Call, address: Address<'_>) -> Result<Reply, ApiError> {
     let world = door.mill.published().world();
-    let worker = self::machine(&world, call.account, Address { cluster, group, machine })?;
+    let worker = machine(&world, call.account, address)?;
     Ok(Reply::ok(&machine_body(door, &world, worker)))
 }
 
-/// `DELETE …/instances/{machine}`
-pub async fn delete_machine(
+/// `DELETE …/instances/{machine}` and `POST …/instances/{machine}/recreate`
+pub async fn change_machine(
     door: &Door,
     call: &Call,
-    (cluster, group, machine): (&str, &str, &str),
+    address: Address<'_>,
+    wish: fn(AccountId, WorkerPlace) -> Input,
     done: StatusCode,
 ) -> Result<Reply, ApiError> {
-    let (account, place) = (call.account, machine_place(cluster, group, machine)?);
-    door.put(Input::DeleteWorker { account, place }).await?;
+    door.put(wish(call.account, machine_place(address)?)).await?;
     Ok(Reply::Empty(done))
 }
 
-/// `POST …/instances/{machine}/recreate`
-pub async fn recreate_machine(
-    door: &Door,
-    call: &Call,
-    (cluster, group, machine): (&str, &str, &str),
-    done: StatusCode,
-) -> Result<Reply, ApiError> {
-    let (account, place) = (call.account, machine_place(cluster, group, machine)?);
-    door.put(Input::RecreateWorker { account, place }).await?;
-    Ok(Reply::Empty(done))
-}
-
-fn machine_place(cluster: &str, group: &str, machine: &str) -> Result<WorkerPlace, ApiError> {
+fn machine_place(address: Address<'_>) -> Result<WorkerPlace, ApiError> {
+    let Address { cluster, group, machine } = address;
     Ok(WorkerPlace {
         cluster: cluster.parse().map_err(|_| not_found("cluster", cluster))?,
         group: group.parse().map_err(|_| not_found("group", group))?,

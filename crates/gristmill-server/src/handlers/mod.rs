@@ -24,6 +24,7 @@ use crate::{
     door::{Call, Door, Reply},
     shell::Address,
 };
+use gristmill_model::Input;
 use gristmill_wire::{
     api::{Operation, Query, routes::route},
     error::{ApiError, Code},
@@ -90,13 +91,17 @@ pub async fn dispatch(door: &Door, mut call: Call) -> Result<Reply, ApiError> {
             clusters::list_machines(door, &call, cluster, group, &query)
         }
         Operation::GetClusterInstance { cluster, group, worker } => {
-            clusters::get_machine(door, &call, cluster, group, worker)
+            clusters::get_machine(door, &call, Address { cluster, group, machine: worker })
         }
         Operation::DeleteClusterInstance { cluster, group, worker } => {
-            clusters::delete_machine(door, &call, (cluster, group, worker), done).await
+            let address = Address { cluster, group, machine: worker };
+            let wish = |account, place| Input::DeleteWorker { account, place };
+            clusters::change_machine(door, &call, address, wish, done).await
         }
         Operation::RecreateClusterInstance { cluster, group, worker } => {
-            clusters::recreate_machine(door, &call, (cluster, group, worker), done).await
+            let address = Address { cluster, group, machine: worker };
+            let wish = |account, place| Input::RecreateWorker { account, place };
+            clusters::change_machine(door, &call, address, wish, done).await
         }
         Operation::CreateImage => images::create(door, &call, &query).await,
         Operation::GetImage { image } => images::get(door, &call, image).await,

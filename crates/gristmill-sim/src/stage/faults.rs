@@ -100,7 +100,12 @@ impl Stage {
     /// The server is killed and started again. What was under way to it is lost.
     pub(super) fn restart(&mut self) -> Result<(), String> {
         self.trace.restarts += 1;
-        self.region.restart(self.chance.seed())?;
+        let mut options = self.region.world.options().clone();
+        if self.faults && self.chance.one_in(4) {
+            set_limits(&mut options.limits, &mut self.chance);
+        }
+        self.region.restart(self.chance.seed(), options)?;
+        self.input(Input::Resumed, Sender::Nobody)?;
         self.old_world = self.region.world.clone();
         self.planning = false;
         self.heard.clear();

@@ -62,7 +62,10 @@ impl Stage {
 
     pub(super) fn is_needed(&self, cluster: ClusterId) -> bool {
         let mut jobs = self.region.world.all_jobs().filter(|job| !job.state.is_final());
-        jobs.any(|job| job.tasks.keys().any(|task| job.cluster_of(task) == Some(cluster)))
+        jobs.any(|job| {
+            let mut open = job.tasks.iter().filter(|(_, task)| !task.state.is_final());
+            open.any(|(name, _)| job.cluster_of(name) == Some(cluster))
+        })
     }
 
     /// One machine each: jobs go on, and the quota has room for automatic clusters.
