@@ -115,6 +115,7 @@ impl Owner {
             Err(failure) => {
                 warn!(error = %failure, "the messages cannot be written now");
                 refuse(orders, &failure.into());
+                self.waiters.send_home(now);
                 return self.waiters.next_deadline();
             }
         };
@@ -292,4 +293,29 @@ fn answer(
         // One who went away meanwhile gets the message again when its time is up.
         let _ = reply.send(committed.and(outcome));
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nouns::NameKind;
+
+    /// Else the owner would go round without a pause as long as the database is held.
+    #[test]
+    fn who_waits_is_sent_home_also_while_nothing_can_be_written() {
+        let connection = Connection::open_in_memory().expect("opens");
+        connection.execute_batch("BEGIN").expect("somebody holds it");
+        let now = Timestamp(10_000_000);
+        let (_orders, inbox) = mpsc::channel(1);
+        let render: Render = Arc::new(|_, _| String::new());
+        let mut owner =
+            Owner::new(connection, Arc::new(move || now), render, inbox, Arc::default());
+        let queue_name = Name::parse(NameKind::Queue, "q").expect("legal");
+        let (reply, mut answer) = oneshot::channel();
+        let waiter = Waiter { queue_name, letters_max: 1, until: Timestamp(1), reply };
+        owner.waiters.by_queue.entry(1).or_default().push_back(waiter);
+        owner.waiters.count = 1;
+        assert_eq!(owner.turn(Vec::new()), None, "nothing is due any more");
+        assert_eq!(answer.try_recv().expect("answered"), Err(MessagesError::NoMessage));
+    }
 }
