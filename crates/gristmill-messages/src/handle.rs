@@ -10,13 +10,14 @@ use crate::{
         SubscriptionWish, TopicInfo, TopicWish,
     },
     owner::{Order, Owner, Receiver, Reply},
-    pushes, queues,
+    pushes::{self, Due, Room},
+    queues,
     schema::{self, OpenError},
     subscriptions, topics,
 };
 use gristmill_model::{AccountId, Timestamp};
 use rusqlite::OptionalExtension;
-use std::{collections::BTreeSet, path::Path, sync::Arc, thread};
+use std::{path::Path, sync::Arc, thread};
 use tokio::sync::{Notify, futures::Notified, mpsc, oneshot};
 
 /// Reads the time.
@@ -308,14 +309,9 @@ impl Messages {
         self.pushes.notified()
     }
 
-    /// The pushes that are due, at most `each_max` for each subscription that is not `busy`, and
-    /// when the next one of those is due.
-    pub async fn due_pushes(
-        &self,
-        busy: BTreeSet<i64>,
-        each_max: u32,
-    ) -> Result<(Vec<Push>, Option<Timestamp>), MessagesError> {
-        self.ask(move |desk| pushes::due(desk, &busy, each_max)).await
+    /// The pushes that are due, as many as there is room for.
+    pub async fn due_pushes(&self, room: Room) -> Result<Due, MessagesError> {
+        self.ask(move |desk| pushes::due(desk, room)).await
     }
 
     /// The push was taken, or is given up.

@@ -45,4 +45,5 @@ pub use nouns::{
     QueueCounts, QueueInfo, QueueWish, Source, SourcePart, Strategy, SubscriptionInfo,
     SubscriptionWish, TopicAttributes, TopicInfo, TopicWish,
 };
+pub use pushes::{Due, Room};
 pub use schema::OpenError;

@@ -37,6 +37,10 @@ pub const TOPICS_MAX: u64 = 10_000;
 pub const SUBSCRIPTIONS_MAX: u64 = 100;
 /// Messages that wait to be pushed to one subscription; more are dropped for it.
 pub const PUSHES_MAX: u64 = 200_000;
+/// Subscriptions that one look for pushes goes through.
+pub const LOOK_MAX: usize = 10_000;
+/// When it goes on with the others.
+pub const LOOK_PAUSE: Seconds = Seconds(1);
 /// How long a topic keeps a message; shown, and fixed.
 pub const TOPIC_RETENTION: Seconds = Seconds(86_400);
 /// How long a mark of what was published is kept. Longer than any notice is sent again.

@@ -1,7 +1,8 @@
 //! Published messages on their way to subscriptions: which are due, and how a push went.
 //!
 //! The server carries pushes out; each is a row here until it was taken or is given up. Rows are
-//! handed out by subscription, so that one whose endpoint does not answer holds nobody else up.
+//! handed out by subscription, so that one whose endpoint does not answer holds nobody else up; as
+//! many as there is room for, of an account no more than its part, and the subscriptions in turn.
 
 use crate::{
     desk::Desk,
@@ -13,8 +14,36 @@ use crate::{
 };
 use gristmill_model::{AccountId, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tracing::warn;
+
+/// What somebody who carries pushes out can take now.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// Subscriptions that are left alone.
+    pub busy: BTreeSet<i64>,
+    /// How many pushes each account has under way.
+    pub under_way: BTreeMap<AccountId, usize>,
+    /// So many of one account at a time.
+    pub account_max: usize,
+    /// So many of one subscription.
+    pub each_max: usize,
+    /// So many in all.
+    pub all_max: usize,
+    /// The look begins behind this subscription and goes round: [`Due::last`] of the one before.
+    pub after: i64,
+}
+
+/// Pushes that are due.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// They.
+    pub pushes: Vec<Push>,
+    /// When to look again; `None`: when something is published or carried out.
+    pub next: Option<Timestamp>,
+    /// The subscription that was looked at last.
+    pub last: i64,
+}
 
 /// Adds a push, due now. One too many for its subscription is dropped.
 pub(crate) fn add(
@@ -58,37 +87,86 @@ fn count_by(desk: &Desk<'_>, subscription: i64, change: i64) -> Result<(), Messa
     Ok(())
 }
 
-/// What is due, up to `each_max` for each subscription that is not among the `busy`; and when the
-/// next one is due that is not.
-pub(crate) fn due(
-    desk: &Desk<'_>,
-    busy: &BTreeSet<i64>,
-    each_max: u32,
-) -> Result<(Vec<Push>, Option<Timestamp>), MessagesError> {
-    let mut pushes = Vec::new();
-    let mut next = None;
-    for subscription in with_pushes(desk)? {
-        if busy.contains(&subscription) {
-            continue;
-        }
-        let (due, later) = due_of(desk, subscription, each_max)?;
-        next = [next, later].into_iter().flatten().min();
-        pushes.extend(due);
+/// What is due and fits into the room, by subscription; see [`Room`].
+pub(crate) fn due(desk: &Desk<'_>, room: Room) -> Result<Due, MessagesError> {
+    let mut look = Look { room, found: Due::default(), looked_at: 0 };
+    let after = look.room.after;
+    look.found.last = after;
+    if look.at(desk, after, i64::MAX)? && look.at(desk, 0, after)? {
+        look.found.last = after;
     }
-    Ok((pushes, next))
+    Ok(look.found)
 }
 
-fn with_pushes(desk: &Desk<'_>) -> Result<Vec<i64>, MessagesError> {
-    let mut query =
-        desk.connection.prepare_cached("SELECT id FROM subscription WHERE pushes > 0")?;
-    Ok(query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+/// A look at subscriptions with pushes.
+struct Look {
+    room: Room,
+    found: Due,
+    looked_at: usize,
+}
+
+impl Look {
+    /// Those behind `after` up to `last`. Whether there was room for all of them.
+    fn at(&mut self, desk: &Desk<'_>, after: i64, last: i64) -> Result<bool, MessagesError> {
+        let mut query = desk.connection.prepare_cached(
+            "SELECT subscription.id, topic.account,
+                 (SELECT min(due_at) FROM push WHERE push.subscription = subscription.id)
+             FROM subscription JOIN topic ON topic.id = subscription.topic
+             WHERE pushes > 0 AND subscription.id > ?1 AND subscription.id <= ?2
+             ORDER BY subscription.id",
+        )?;
+        let mut rows = query.query([after, last])?;
+        while let Some(row) = rows.next()? {
+            let (subscription, first): (i64, Option<i64>) = (row.get(0)?, row.get(2)?);
+            let account = AccountId(row.get::<_, i64>(1)?.cast_unsigned());
+            if self.found.pushes.len() >= self.room.all_max {
+                self.found.next = Some(desk.now);
+                return Ok(false);
+            }
+            if self.looked_at >= limits::LOOK_MAX {
+                let soon = desk.now.after(limits::LOOK_PAUSE);
+                self.found.next = self.found.next.into_iter().chain([soon]).min();
+                return Ok(false);
+            }
+            self.looked_at += 1;
+            self.found.last = subscription;
+            if let Some(first) = first {
+                self.take(desk, (subscription, account), Timestamp(first))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes what is due of one subscription, whose first push is due then.
+    fn take(
+        &mut self,
+        desk: &Desk<'_>,
+        (subscription, account): (i64, AccountId),
+        first: Timestamp,
+    ) -> Result<(), MessagesError> {
+        let Room { busy, under_way, account_max, each_max, all_max, .. } = &mut self.room;
+        let of_account = under_way.entry(account).or_default();
+        let left =
+            (*all_max - self.found.pushes.len()).min(account_max.saturating_sub(*of_account));
+        if busy.contains(&subscription) || left == 0 {
+            return Ok(()); // whoever ends something looks again
+        }
+        if first > desk.now {
+            self.found.next = self.found.next.into_iter().chain([first]).min();
+            return Ok(());
+        }
+        let due = due_of(desk, subscription, (*each_max).min(left))?;
+        *of_account += due.len();
+        self.found.pushes.extend(due);
+        Ok(())
+    }
 }
 
 fn due_of(
     desk: &Desk<'_>,
     subscription: i64,
-    each_max: u32,
-) -> Result<(Vec<Push>, Option<Timestamp>), MessagesError> {
+    pushes_max: usize,
+) -> Result<Vec<Push>, MessagesError> {
     let mut query = desk.connection.prepare_cached(
         "SELECT push.id, subscription.id, endpoint, queue, strategy, format, attempts,
              topic.account, topic.name, subscription.name, message, body, push.tag, published
@@ -96,14 +174,8 @@ fn due_of(
              JOIN topic ON topic.id = subscription.topic
          WHERE push.subscription = ?1 AND due_at <= ?2 ORDER BY due_at, push.id LIMIT ?3",
     )?;
-    let rows = query.query_map(params![subscription, desk.now.0, each_max], read)?;
-    let due = rows.collect::<Result<_, _>>()?;
-    let later = "SELECT min(due_at) FROM push WHERE subscription = ?1 AND due_at > ?2";
-    let later: Option<i64> = desk
-        .connection
-        .prepare_cached(later)?
-        .query_row([subscription, desk.now.0], |row| row.get(0))?;
-    Ok((due, later.map(Timestamp)))
+    let rows = query.query_map(params![subscription, desk.now.0, pushes_max as i64], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Push> {

@@ -4,8 +4,8 @@ mod common;
 
 use common::{Stage, all_ok, bodies, queue, topic};
 use gristmill_messages::{
-    Created, Endpoint, Format, MessagesError, NameKind, NewLetter, Page, Publication, QueueWish,
-    Strategy, SubscriptionWish, TopicWish,
+    Created, Due, Endpoint, Format, MessagesError, NameKind, NewLetter, Page, Publication,
+    QueueWish, Room, Strategy, SubscriptionWish, TopicWish,
 };
 use gristmill_model::AccountId;
 
@@ -283,12 +283,12 @@ async fn a_queue_that_is_not_there_gets_its_message_when_it_comes() {
     let wish = to_queue("q", Format::Simplified);
     messages.subscribe(ONE, topic("t"), topic("s"), wish).await.expect("made");
     messages.publish(ONE, topic("t"), Publication::of("a")).await.expect("published");
-    let (none, next) = messages.due_pushes([].into(), 4).await.expect("asked");
+    let Due { pushes: none, next, .. } = messages.due_pushes(room(4)).await.expect("asked");
     assert_eq!((none, next), (vec![], Some(stage.now().after(gristmill_model::Seconds(10)))));
     assert_eq!(messages.topic(ONE, topic("t")).await.expect("there").messages, 1);
 
     stage.pass(10).await;
-    let (due, _) = messages.due_pushes([].into(), 4).await.expect("asked");
+    let due = messages.due_pushes(room(4)).await.expect("asked").pushes;
     assert_eq!((due.len(), due[0].attempts), (1, 1));
     let push = due[0].clone();
     let missing = messages.push_into_queue(push.clone(), queue("q")).await;
@@ -297,8 +297,57 @@ async fn a_queue_that_is_not_there_gets_its_message_when_it_comes() {
     stage.make_queue(ONE, "q").await;
     messages.push_into_queue(push, queue("q")).await.expect("delivered");
     assert_eq!(stage.receive_one(ONE, "q").await.body, "a");
-    assert_eq!(messages.due_pushes([].into(), 4).await.expect("asked").0, []);
+    assert_eq!(messages.due_pushes(room(4)).await.expect("asked").pushes, []);
     assert_eq!(messages.topic(ONE, topic("t")).await.expect("there").messages, 0);
+}
+
+/// Room for all, and so many of each subscription.
+fn room(each_max: usize) -> Room {
+    Room {
+        busy: [].into(),
+        under_way: [].into(),
+        account_max: 100,
+        each_max,
+        all_max: 100,
+        after: 0,
+    }
+}
+
+/// An account with many subscriptions neither fills the memory nor keeps others waiting.
+#[tokio::test]
+async fn pushes_are_handed_out_in_turn_and_within_bounds() {
+    let stage = Stage::new();
+    let messages = &stage.messages;
+    for (account, names) in [(ONE, &["s1", "s2", "s3"][..]), (TWO, &["s4"])] {
+        messages.create_topic(account, topic("t"), TopicWish::default()).await.expect("made");
+        for name in names {
+            let endpoint = Endpoint::Http(format!("http://hooks.example/{name}"));
+            let wish = SubscriptionWish { endpoint, ..to_queue("x", Format::Xml) };
+            messages.subscribe(account, topic("t"), topic(name), wish).await.expect("made");
+        }
+        for body in ["a", "b", "c"] {
+            messages.publish(account, topic("t"), Publication::of(body)).await.expect("published");
+        }
+    }
+    let names = async |room: Room| {
+        let due = messages.due_pushes(room).await.expect("asked");
+        let told = due.pushes.iter().map(|push| push.notification.subscription.clone());
+        (told.collect::<Vec<_>>(), due.next, due.last)
+    };
+    let (found, next, _) = names(Room { account_max: 2, all_max: 3, ..room(8) }).await;
+    assert_eq!(found, ["s1", "s1", "s4"], "the account's part, and the other's");
+    assert_eq!(next, None);
+    let (found, next, _) = names(Room { all_max: 4, ..room(2) }).await;
+    assert_eq!((found.len(), next), (4, Some(stage.now())), "there is more than fits");
+    let full = Room { under_way: [(ONE, 2)].into(), account_max: 2, ..room(8) };
+    assert_eq!(names(full).await.0, ["s4", "s4"]);
+    let (mut after, mut turns) = (0, Vec::new());
+    for _ in 0..5 {
+        let (found, _, last) = names(Room { all_max: 1, after, ..room(8) }).await;
+        turns.extend(found);
+        after = last;
+    }
+    assert_eq!(turns, ["s1", "s2", "s3", "s4", "s1"]);
 }
 
 #[tokio::test]
@@ -315,16 +364,17 @@ async fn pushes_are_handed_out_by_subscription() {
         messages.publish(ONE, topic("t"), Publication::of(body)).await.expect("published");
     }
     messages.new_pushes().await;
-    let (due, _) = messages.due_pushes([].into(), 2).await.expect("asked");
+    let due = messages.due_pushes(room(2)).await.expect("asked").pushes;
     assert_eq!(due.len(), 4, "two for each");
-    let (rest, _) = messages.due_pushes([due[0].subscription].into(), 9).await.expect("asked");
+    let beside = Room { busy: [due[0].subscription].into(), ..room(9) };
+    let rest = messages.due_pushes(beside).await.expect("asked").pushes;
     assert_eq!(rest.len(), 3, "all of the one that is not busy");
     messages.push_done(due[0].id).await.expect("noted");
     messages.push_done(due[0].id).await.expect("twice is harmless");
     assert_eq!(messages.topic(ONE, topic("t")).await.expect("there").messages, 5);
     messages.unsubscribe(ONE, topic("t"), topic("s1")).await.expect("gone");
     messages.delete_topic(ONE, topic("t")).await.expect("gone");
-    assert_eq!(messages.due_pushes([].into(), 9).await.expect("asked").0, []);
+    assert_eq!(messages.due_pushes(room(9)).await.expect("asked").pushes, []);
 }
 
 #[tokio::test]

@@ -8,30 +8,90 @@
 
 use super::{form, outside::Outside, seal::Seal, told};
 use crate::{front::stopped, mill::Clock, vital::vital};
-use gristmill_messages::{Endpoint, Messages, MessagesError, Push};
-use gristmill_model::Timestamp;
+use gristmill_messages::{Endpoint, Messages, MessagesError, Push, Room};
+use gristmill_model::{AccountId, Timestamp};
 use gristmill_wire::mns::{push, sign};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     time::Instant,
 };
 use tracing::{debug, warn};
 
 /// Pushes that are under way at the same time.
 const AT_ONCE_MAX: usize = 64;
+/// Of these so many of one account: subscribers that do not answer are its own trouble.
+const OF_ACCOUNT_MAX: usize = 16;
 /// Pushes of one subscription that are taken together.
-const EACH_MAX: u32 = 8;
+const EACH_MAX: usize = 8;
 /// How long a subscription is left alone after a failure.
 const REST: Duration = Duration::from_millis(500);
 /// The longest sleep without looking.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The pause after the messages could not be read.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(5);
+
+/// A push that is not under way any more.
+struct Ended {
+    subscription: i64,
+    account: AccountId,
+    was_taken: bool,
+}
+
+/// What is under way; it never is more than [`AT_ONCE_MAX`], nor of one account more than its part.
+#[derive(Default)]
+struct Load {
+    /// How many pushes of a subscription.
+    under_way: BTreeMap<i64, usize>,
+    /// How many pushes of an account.
+    of_account: BTreeMap<AccountId, usize>,
+    /// Until when a subscription rests.
+    resting: BTreeMap<i64, Instant>,
+    /// The subscription that was looked at last.
+    last: i64,
+}
+
+impl Load {
+    fn room(&self) -> Room {
+        let at_once: usize = self.of_account.values().sum();
+        Room {
+            busy: self.under_way.keys().chain(self.resting.keys()).copied().collect(),
+            under_way: self.of_account.clone(),
+            account_max: OF_ACCOUNT_MAX,
+            each_max: EACH_MAX,
+            all_max: AT_ONCE_MAX.saturating_sub(at_once),
+            after: self.last,
+        }
+    }
+
+    /// How long until a subscription has rested.
+    fn rest(&self) -> Duration {
+        let first = self.resting.values().min();
+        first.map_or(LOOK_EVERY, |end| end.saturating_duration_since(Instant::now()))
+    }
+
+    fn begin(&mut self, push: &Push) {
+        *self.under_way.entry(push.subscription).or_default() += 1;
+        *self.of_account.entry(push.notification.owner).or_default() += 1;
+    }
+
+    fn end(&mut self, Ended { subscription, account, was_taken }: Ended) {
+        one_less(&mut self.under_way, &subscription);
+        one_less(&mut self.of_account, &account);
+        if !was_taken {
+            self.resting.insert(subscription, Instant::now() + REST);
+        }
+    }
+}
+
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
 
 /// Carries out pushes.
 pub struct Pusher {
@@ -52,49 +112,37 @@ pub struct Pusher {
 impl Pusher {
     /// Pushes until the region stops.
     pub async fn work(self, mut stop: watch::Receiver<bool>) {
-        let (pusher, permits) = (Arc::new(self), Arc::new(Semaphore::new(AT_ONCE_MAX)));
-        let (done, mut ended) = mpsc::unbounded_channel::<(i64, bool)>();
-        // How many pushes of a subscription are under way, and until when it rests.
-        let mut under_way: BTreeMap<i64, usize> = BTreeMap::new();
-        let mut resting: BTreeMap<i64, Instant> = BTreeMap::new();
+        let pusher = Arc::new(self);
+        let (done, mut ended) = mpsc::unbounded_channel::<Ended>();
+        let mut load = Load::default();
         loop {
-            resting.retain(|_, end| *end > Instant::now());
-            let busy: BTreeSet<i64> = under_way.keys().chain(resting.keys()).copied().collect();
-            let mut sleep = resting
-                .values()
-                .min()
-                .map_or(LOOK_EVERY, |end| end.saturating_duration_since(Instant::now()));
-            match pusher.messages.due_pushes(busy, EACH_MAX).await {
-                Ok((due, next)) => {
-                    for push in due {
-                        *under_way.entry(push.subscription).or_default() += 1;
-                        let (pusher, permits) = (pusher.clone(), permits.clone());
-                        let done = done.clone();
-                        tokio::spawn(vital("pusher", async move {
-                            let _permit = permits.acquire_owned().await.expect("never closed");
-                            let good = pusher.carry(&push).await;
-                            let _ = done.send((push.subscription, good));
-                        }));
+            load.resting.retain(|_, end| *end > Instant::now());
+            let mut sleep = load.rest();
+            let room = load.room();
+            // Without room it is the end of a push that goes on.
+            if room.all_max > 0 {
+                match pusher.messages.due_pushes(room).await {
+                    Ok(due) => {
+                        load.last = due.last;
+                        for push in due.pushes {
+                            load.begin(&push);
+                            tokio::spawn(vital("pusher", pusher.clone().carry(push, done.clone())));
+                        }
+                        sleep = sleep.min(due.next.map_or(LOOK_EVERY, |next| pusher.until(next)));
                     }
-                    sleep = sleep.min(next.map_or(LOOK_EVERY, |next| pusher.until(next)));
-                }
-                Err(MessagesError::Closed) => return,
-                Err(error) => {
-                    warn!(%error, "could not read which messages are to be pushed");
-                    sleep = TROUBLE_PAUSE;
+                    Err(MessagesError::Closed) => return,
+                    Err(error) => {
+                        warn!(%error, "could not read which messages are to be pushed");
+                        sleep = TROUBLE_PAUSE;
+                    }
                 }
             }
             tokio::select! {
                 () = pusher.messages.new_pushes() => {}
-                Some((subscription, good)) = ended.recv() => {
-                    if !good {
-                        resting.insert(subscription, Instant::now() + REST);
-                    }
-                    if let Some(count) = under_way.get_mut(&subscription) {
-                        *count -= 1;
-                        if *count == 0 {
-                            under_way.remove(&subscription);
-                        }
+                Some(one) = ended.recv() => {
+                    load.end(one);
+                    while let Ok(one) = ended.try_recv() {
+                        load.end(one);
                     }
                 }
                 () = tokio::time::sleep(sleep) => {}
@@ -108,8 +156,15 @@ impl Pusher {
         Duration::from_micros(left.cast_unsigned())
     }
 
-    /// Carries one push out and notes how it went. Answers whether it was taken.
-    async fn carry(&self, push: &Push) -> bool {
+    /// Carries one push out and says so.
+    async fn carry(self: Arc<Self>, push: Push, done: mpsc::UnboundedSender<Ended>) {
+        let was_taken = self.try_once(&push).await;
+        let (subscription, account) = (push.subscription, push.notification.owner);
+        let _ = done.send(Ended { subscription, account, was_taken }); // the region may be stopping
+    }
+
+    /// Tries one push and notes how it went. Answers whether it was taken.
+    async fn try_once(&self, push: &Push) -> bool {
         let outcome = match &push.endpoint {
             Endpoint::Queue { name, .. } => {
                 let delivered = self.messages.push_into_queue(push.clone(), name.clone()).await;
