@@ -74,6 +74,12 @@ const NEEDS: &[Need] = &[
         reason: "the smallest image",
     },
     Need {
+        name: "openssl",
+        probe: ("openssl", &["version"]),
+        package: "openssl",
+        reason: "registries with an authority of their own",
+    },
+    Need {
         name: "docker-registry",
         probe: ("docker-registry", &["--version"]),
         package: "docker-registry",

@@ -112,10 +112,12 @@ impl Import {
     async fn run(self, door: &Door, data_dir: &Path) -> anyhow::Result<Value> {
         let is_id = self.image.starts_with("m-") || self.image.starts_with("img-");
         let id = if is_id { self.image.clone() } else { format!("m-{}", self.image) };
-        let known = door.get(&["images"]).await?;
-        let mut known = known["Items"].as_array().into_iter().flatten();
-        if !self.replace && known.any(|image| image["Id"] == id.as_str()) {
+        // What the region would refuse in the end is not unpacked first.
+        if door.find(&["images", &id]).await?.is_some() && !self.replace {
             bail!("image {id} exists already; --replace takes its place");
+        }
+        if let Some(account) = &self.account {
+            door.get(&["accounts", account]).await?;
         }
         ours(data_dir)?;
         let source = Source::find(&self.source)?;

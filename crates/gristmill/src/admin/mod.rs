@@ -176,6 +176,16 @@ impl Door {
         self.ask("GET", segments, &[], None).await
     }
 
+    /// The same; `None`: there is no such thing.
+    async fn find(&self, segments: &[&str]) -> anyhow::Result<Option<Value>> {
+        let segments = [&["admin"], segments].concat();
+        match self.client.ask("GET", &segments, &[], None).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.code() == Some("InvalidResource.NotFound") => Ok(None),
+            Err(error) => Err(plain(error)),
+        }
+    }
+
     async fn post(&self, segments: &[&str], body: Option<&Value>) -> anyhow::Result<Value> {
         self.ask("POST", segments, &[], body).await
     }
