@@ -1,10 +1,9 @@
 //! `it r d e` and `completion`: what there is to choose from.
 
 use super::{End, Outcome, required};
-use crate::{
-    client::MachineType, grammar, session::Session, submit::JOB_EVENTS, table, words::messages as m,
-};
+use crate::{client::MachineType, grammar, session::Session, table, words::messages as m};
 use clap::ArgMatches;
+use gristmill_wire::api::JOB_EVENTS;
 use std::collections::BTreeMap;
 
 /// Events a cluster can notify of.

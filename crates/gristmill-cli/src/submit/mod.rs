@@ -20,6 +20,7 @@ pub mod pack;
 pub(crate) mod task;
 
 use crate::words::{Complaint, messages as m};
+use gristmill_wire::api::JOB_EVENTS;
 use job_cfg::JobCfg;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -143,26 +144,6 @@ impl Layers<'_> {
         })
     }
 }
-
-/// Events a job can notify of.
-pub const JOB_EVENTS: [&str; 16] = [
-    "OnJobWaiting",
-    "OnJobRunning",
-    "OnJobStopped",
-    "OnJobFinished",
-    "OnJobFailed",
-    "OnTaskWaiting",
-    "OnTaskRunning",
-    "OnTaskStopped",
-    "OnTaskFinished",
-    "OnTaskFailed",
-    "OnInstanceWaiting",
-    "OnInstanceRunning",
-    "OnInstanceStopped",
-    "OnInstanceFinished",
-    "OnInstanceFailed",
-    "OnPriorityChange",
-];
 
 /// Writes the job that the options mean, and says which archives it needs.
 pub fn describe(options: &Options) -> Result<Plan, Complaint> {

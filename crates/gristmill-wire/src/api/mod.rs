@@ -46,6 +46,7 @@ pub use list::{List, ListQuery, Marker};
 pub use priority::parse_priority;
 pub use query::Query;
 pub use routes::Operation;
+pub use shared::JOB_EVENTS;
 pub use token::idempotency_token;
 
 /// The one API version we speak.

@@ -183,8 +183,8 @@ fn price_milli(limit: Member<f64>) -> Result<u32, ApiError> {
     Ok(milli.round() as u32)
 }
 
-/// Events of jobs, tasks, instances and priorities.
-pub(super) const JOB_EVENTS: [&str; 16] = [
+/// Events that a job can notify of: of itself, its tasks, instances and priority.
+pub const JOB_EVENTS: [&str; 16] = [
     "OnJobWaiting",
     "OnJobRunning",
     "OnJobStopped",
