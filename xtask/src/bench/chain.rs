@@ -1,13 +1,7 @@
 //! A chain: a job of many tasks of one `true` each, every one of which waits for the one before. The time
 //! of a hop is that of the job divided by their number.
 
-use super::{
-    Common,
-    floor::{self, Kind},
-    machine::Machine,
-    region::Region,
-    sums::Spread,
-};
+use super::{Common, floor, machine::Machine, region::Region, stage::Stage, sums::Spread};
 use crate::house::House;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -45,35 +39,45 @@ struct Raw {
     hop_ms: Spread,
     /// A start of `true` in a serial loop of the same round, in milliseconds.
     bare_ms: Spread,
-    /// Seconds of each round: the floor, the job.
-    rounds: Vec<(f64, f64)>,
+    /// A synced append of the same round, in milliseconds.
+    sync_ms: Spread,
+    rounds: Vec<Round>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Round {
+    floors: floor::Pair,
+    /// Seconds of the job.
+    job: f64,
 }
 
 impl Chain {
     /// Measures, prints and keeps.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
-        let programs = self.common.programs(house)?;
-        let machine = Machine::look(house);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let rounds = runtime.block_on(self.rounds(&programs))?;
-        let each = |seconds: f64| seconds * 1e3 / f64::from(self.tasks);
-        let over = |figures: Vec<f64>| Spread::of(figures).context("there is a round");
-        let bare_ms = over(rounds.iter().map(|(floor, _)| each(*floor)).collect())?;
-        let hop_ms = over(rounds.iter().map(|(_, job)| each(*job)).collect())?;
+        let stage = Stage::set(&self.common, house)?;
+        let rounds = stage.play(self.rounds(&stage.programs))?;
+        let over = |figure: &dyn Fn(&Round) -> f64| {
+            Spread::of(rounds.iter().map(figure)).context("there is a round")
+        };
+        let bare_ms = over(&|it| it.floors.start_ms)?;
+        let sync_ms = over(&|it| it.floors.sync_ms)?;
+        let hop_ms = over(&|it| it.job * 1e3 / f64::from(self.tasks))?;
         println!("a bare start, serial  {bare_ms} ms");
+        println!("a synced append       {sync_ms} ms");
         println!("a hop of the chain    {hop_ms} ms");
-        let raw = Raw { machine, tasks: self.tasks, hop_ms, bare_ms, rounds };
+        let machine = stage.machine;
+        let raw = Raw { machine, tasks: self.tasks, hop_ms, bare_ms, sync_ms, rounds };
         self.common.keep(house, "chain", &raw)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn rounds(&self, programs: &Path) -> Result<Vec<(f64, f64)>> {
+    async fn rounds(&self, programs: &Path) -> Result<Vec<Round>> {
         let region = Region::start(&programs.join("gristmill"), None).await?;
         let cluster = region.cluster(1).await?;
         let mut rounds = Vec::new();
         for _ in 0..self.rounds {
-            let floor = floor::run(programs, Kind::Bare, self.tasks, 1)?.seconds;
-            rounds.push((floor, self.job(&region, &cluster).await?));
+            let floors = floor::pair(programs, &region.directory(), self.tasks)?;
+            rounds.push(Round { floors, job: self.job(&region, &cluster).await? });
         }
         Ok(rounds)
     }

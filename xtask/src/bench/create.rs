@@ -8,11 +8,12 @@
 //! HTTP server answers without looking (`/healthz`) and how often the disk takes a small synced append.
 
 use super::{
-    Common,
+    Common, floor,
     line::Line,
     machine::Machine,
     null, processor,
     region::Region,
+    stage::{Rounds, Stage},
     sums::{Latency, Spread},
 };
 use crate::house::House;
@@ -22,15 +23,13 @@ use serde::Serialize;
 use serde_json::json;
 use std::{
     cell::{Cell, RefCell},
-    fs::File,
-    io::Write,
     net::SocketAddr,
     path::Path,
     process::ExitCode,
     rc::Rc,
     time::{Duration, Instant},
 };
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 
 /// How long the floors are measured.
 const FLOOR: Duration = Duration::from_secs(1);
@@ -81,37 +80,26 @@ struct Round {
 }
 
 #[derive(Serialize)]
-struct Raw<'a> {
+struct Raw {
     machine: Machine,
     clients: u32,
     per_second: Spread,
     one_client_p50_ms: Spread,
-    rounds: &'a [Round],
+    rounds: Rounds<Round>,
 }
 
 impl Create {
     /// Measures, prints and keeps.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
-        let programs = self.common.programs(house)?;
-        let machine = Machine::look(house);
-        processor::adopt_orphans()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut rounds = Vec::new();
-        for _ in 0..self.rounds {
-            let local = LocalSet::new();
-            let round = runtime.block_on(local.run_until(self.round(&programs)))?;
-            show(&round, self.clients);
-            rounds.push(round);
-        }
-        let over = |figure: &dyn Fn(&Round) -> f64| {
-            Spread::of(rounds.iter().map(figure)).expect("there is a round")
-        };
+        let stage = Stage::set(&self.common, house)?;
+        let show = |round: &Round| show(round, self.clients);
+        let rounds = stage.rounds(self.rounds, async |it| self.round(it).await, show)?;
         let raw = Raw {
-            machine,
+            machine: stage.machine,
             clients: self.clients,
-            per_second: over(&|it| it.per_second),
-            one_client_p50_ms: over(&|it| it.one_client.p50_ms),
-            rounds: &rounds,
+            per_second: rounds.over(|it| it.per_second),
+            one_client_p50_ms: rounds.over(|it| it.one_client.p50_ms),
+            rounds,
         };
         println!("one client, p50 ms  {}", raw.one_client_p50_ms);
         println!("jobs a second       {}", raw.per_second);
@@ -123,7 +111,7 @@ impl Create {
         let settings = null::settings(programs, 1, 1);
         let mut region = Region::start_with(&programs.join("gristmill"), None, &settings).await?;
         let cluster = region.cluster(0).await?;
-        let synced_appends = synced_appends(&region.directory())?;
+        let synced_appends = floor::synced_appends(&region.directory(), FLOOR)?;
         let hello = hello(region.api, 1).await?;
         let hello_together = self::hello(region.api, self.clients).await?;
         let plan = Rc::new(Plan::new(region.api, &cluster));
@@ -275,18 +263,6 @@ async fn hello(api: SocketAddr, clients: u32) -> Result<(f64, Vec<Duration>)> {
         times.extend(one.await??);
     }
     Ok((begun.elapsed().as_secs_f64(), times))
-}
-
-/// Appends of 400 bytes with `fdatasync`, a second.
-fn synced_appends(directory: &Path) -> Result<f64> {
-    let mut file = File::create(directory.join("floor"))?;
-    let (begun, mut count) = (Instant::now(), 0);
-    while begun.elapsed() < FLOOR {
-        file.write_all(&[7; 400])?;
-        file.sync_data()?;
-        count += 1;
-    }
-    Ok(f64::from(count) / begun.elapsed().as_secs_f64())
 }
 
 fn show(round: &Round, clients: u32) {

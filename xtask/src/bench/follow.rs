@@ -2,7 +2,7 @@
 //! through the server's live log, as `bcs log -f` does. A line is on its way from the program's write
 //! to the reader's read; both ends are on this machine and take the time from the same clock.
 
-use super::{Common, latency::Latency, machine::Machine, processor, region::Region};
+use super::{Common, machine::Machine, processor, region::Region, stage::Stage, sums::Latency};
 use crate::house::House;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -52,16 +52,14 @@ struct Raw {
 impl Follow {
     /// Measures, prints and keeps.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
-        let programs = self.common.programs(house)?;
-        let machine = Machine::look(house);
-        processor::adopt_orphans()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (lines, processor_seconds) = runtime.block_on(self.measure(&programs))?;
+        let stage = Stage::set(&self.common, house)?;
+        let (lines, processor_seconds) = stage.play(self.measure(&stage.programs))?;
         println!("{} programs, {} lines a second each: {lines}", self.instances, self.rate);
         for (name, seconds) in &processor_seconds {
             println!("  {name:16} {seconds:6.2} s of processor");
         }
         let Self { instances, rate, seconds, .. } = *self;
+        let machine = stage.machine;
         let raw = Raw { machine, instances, rate, seconds, lines, processor_seconds };
         self.common.keep(house, "follow", &raw)?;
         Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@
 //! Memory is the proportional set: pages that processes share count in equal parts in each. That of an
 //! agent is shown for its own process, and for all it consists of: its spawner, and sandboxes that wait.
 
-use super::{Common, machine::Machine, processor, region::Region};
+use super::{Common, machine::Machine, processor, region::Region, stage::Stage};
 use crate::house::House;
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -52,11 +52,8 @@ struct Raw {
 impl Idle {
     /// Measures, prints and keeps.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
-        let programs = self.common.programs(house)?;
-        let machine = Machine::look(house);
-        processor::adopt_orphans()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let [server, agent, agent_whole] = runtime.block_on(self.measure(&programs))?;
+        let stage = Stage::set(&self.common, house)?;
+        let [server, agent, agent_whole] = stage.play(self.measure(&stage.programs))?;
         for (name, used) in [("server", server), ("agent", agent), ("agent and below", agent_whole)]
         {
             let Use { memory_mib, private_mib, resident_mib, processor_percent } = used;
@@ -65,6 +62,7 @@ impl Idle {
                  resident), {processor_percent:.3} % of a processor"
             );
         }
+        let machine = stage.machine;
         let raw = Raw { machine, seconds: self.seconds, server, agent, agent_whole };
         self.common.keep(house, "idle", &raw)?;
         Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::{fs, process::Command, thread};
 
 /// A machine, and the state it was in.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Machine {
     processors: usize,
     model: String,

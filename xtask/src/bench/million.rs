@@ -10,6 +10,7 @@ use super::{
     machine::Machine,
     null, processor,
     region::Region,
+    stage::{Rounds, Stage},
     sums::{Latency, Spread},
 };
 use crate::house::House;
@@ -77,36 +78,25 @@ struct Round {
 }
 
 #[derive(Serialize)]
-struct Raw<'a> {
+struct Raw {
     machine: Machine,
     instances: u32,
     create_p50_ms: Spread,
     left_mib: Spread,
-    rounds: &'a [Round],
+    rounds: Rounds<Round>,
 }
 
 impl Million {
     /// Measures, prints and keeps.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
-        let programs = self.common.programs(house)?;
-        let machine = Machine::look(house);
-        processor::adopt_orphans()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut rounds = Vec::new();
-        for _ in 0..self.rounds {
-            let round = runtime.block_on(self.round(&programs))?;
-            show(&round);
-            rounds.push(round);
-        }
-        let over = |figure: &dyn Fn(&Round) -> f64| {
-            Spread::of(rounds.iter().map(figure)).expect("there is a round")
-        };
+        let stage = Stage::set(&self.common, house)?;
+        let rounds = stage.rounds(self.rounds, async |it| self.round(it).await, show)?;
         let raw = Raw {
-            machine,
+            machine: stage.machine,
             instances: self.instances,
-            create_p50_ms: over(&|it| it.create.p50_ms),
-            left_mib: over(&|it| it.left_mib),
-            rounds: &rounds,
+            create_p50_ms: rounds.over(|it| it.create.p50_ms),
+            left_mib: rounds.over(|it| it.left_mib),
+            rounds,
         };
         println!("create, p50 ms  {}", raw.create_p50_ms);
         println!("left, MiB       {}", raw.left_mib);

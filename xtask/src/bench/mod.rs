@@ -13,7 +13,6 @@ mod create;
 mod floor;
 mod follow;
 mod idle;
-mod latency;
 mod line;
 mod machine;
 mod million;
@@ -26,6 +25,7 @@ mod region;
 pub mod report;
 mod restart;
 mod short;
+mod stage;
 mod sums;
 
 use crate::{house::House, shell};

@@ -5,7 +5,14 @@
 //! submission until the job is Finished; processor time and memory are those of the server's
 //! process alone.
 
-use super::{Common, machine::Machine, processor, region::Region, sums::Spread};
+use super::{
+    Common,
+    machine::Machine,
+    processor,
+    region::Region,
+    stage::{Rounds, Stage},
+    sums::Spread,
+};
 use crate::house::House;
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -55,41 +62,31 @@ struct Round {
 }
 
 #[derive(Serialize)]
-struct Raw<'a> {
+struct Raw {
     machine: Machine,
     instances: u32,
     agents: u32,
     slots: u32,
     per_second: Spread,
     server_us: Spread,
-    rounds: &'a [Round],
+    rounds: Rounds<Round>,
 }
 
 impl Null {
     /// Measures, prints and keeps.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
-        let programs = self.common.programs(house)?;
-        let machine = Machine::look(house);
-        processor::adopt_orphans()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut rounds = Vec::new();
-        for _ in 0..self.rounds {
-            let round = runtime.block_on(self.round(&programs))?;
-            println!("{}", self.line(&round));
-            rounds.push(round);
-        }
+        let stage = Stage::set(&self.common, house)?;
+        let show = |round: &Round| println!("{}", self.line(round));
+        let rounds = stage.rounds(self.rounds, async |it| self.round(it).await, show)?;
         let count = f64::from(self.instances);
-        let over = |figure: &dyn Fn(&Round) -> f64| {
-            Spread::of(rounds.iter().map(figure)).expect("there is a round")
-        };
         let raw = Raw {
-            machine,
+            machine: stage.machine,
             instances: self.instances,
             agents: self.agents,
             slots: self.slots,
-            per_second: over(&|it| count / it.seconds),
-            server_us: over(&|it| it.server_seconds * 1e6 / count),
-            rounds: &rounds,
+            per_second: rounds.over(|it| count / it.seconds),
+            server_us: rounds.over(|it| it.server_seconds * 1e6 / count),
+            rounds,
         };
         println!("instances a second  {}", raw.per_second);
         println!("server, us each     {}", raw.server_us);

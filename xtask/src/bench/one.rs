@@ -2,7 +2,7 @@
 //! by the command (`bcs sub --watch`: start of the client, submission, run, answer) and by the API
 //! alone (one connection, events of the job).
 
-use super::{Common, latency::Latency, machine::Machine, region::Region};
+use super::{Common, floor, machine::Machine, region::Region, stage::Stage, sums::Latency};
 use crate::house::House;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -18,6 +18,9 @@ use std::{
 /// Between two samples, so that the region is idle.
 const REST: Duration = Duration::from_millis(30);
 
+/// How often the floor starts `true`.
+const FLOOR_STARTS: u32 = 200;
+
 /// One `true` on an idle region.
 #[derive(Debug, Clone, Args)]
 pub struct One {
@@ -31,6 +34,7 @@ pub struct One {
 #[derive(Serialize)]
 struct Raw {
     machine: Machine,
+    floors: floor::Pair,
     /// `bcs --version`: a process start and nothing else.
     client: Latency,
     /// `bcs sub --watch`, from the start of the process to its end.
@@ -42,11 +46,11 @@ struct Raw {
 impl One {
     /// Measures, prints and keeps.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
-        let programs = self.common.programs(house)?;
-        let machine = Machine::look(house);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (client, command, api) = runtime.block_on(self.measure(&programs))?;
-        let raw = Raw { machine, client, command, api };
+        let stage = Stage::set(&self.common, house)?;
+        let (floors, [client, command, api]) = stage.play(self.measure(&stage.programs))?;
+        let machine = stage.machine;
+        let raw = Raw { machine, floors, client, command, api };
+        println!("{floors}");
         println!("bcs --version        {client}");
         println!("bcs sub --watch      {command}");
         println!("API: create, events  {api}");
@@ -54,9 +58,10 @@ impl One {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn measure(&self, programs: &Path) -> Result<(Latency, Latency, Latency)> {
+    async fn measure(&self, programs: &Path) -> Result<(floor::Pair, [Latency; 3])> {
         let region = Region::start(&programs.join("gristmill"), None).await?;
         let cluster = region.cluster(1).await?;
+        let floors = floor::pair(programs, &region.directory(), FLOOR_STARTS)?;
         let (mut client, mut command, mut api) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.samples {
             client.push(timed(region.bcs(programs).arg("--version"))?);
@@ -68,7 +73,7 @@ impl One {
             tokio::time::sleep(REST).await;
         }
         let sum = |samples| Latency::of(samples).context("there is a sample");
-        Ok((sum(client)?, sum(command)?, sum(api)?))
+        Ok((floors, [sum(client)?, sum(command)?, sum(api)?]))
     }
 }
 

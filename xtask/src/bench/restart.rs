@@ -18,6 +18,7 @@ use super::{
     million::wait_until_finished,
     null, processor,
     region::Region,
+    stage::Stage,
     sums::{Latency, Spread},
 };
 use crate::house::House;
@@ -35,7 +36,7 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 
 /// How often a starting server is asked.
 const ASK: Duration = Duration::from_millis(1);
@@ -113,12 +114,8 @@ struct Past {
 impl Restart {
     /// Measures, prints and keeps.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
-        let programs = self.common.programs(house)?;
-        let machine = Machine::look(house);
-        processor::adopt_orphans()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let local = LocalSet::new();
-        let raw = runtime.block_on(local.run_until(self.measure(&programs, machine)))?;
+        let stage = Stage::set(&self.common, house)?;
+        let raw = stage.play(self.measure(&stage.programs, stage.machine.clone()))?;
         show(&raw);
         self.common.keep(house, "restart", &raw)?;
         Ok(ExitCode::SUCCESS)

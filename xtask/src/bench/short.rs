@@ -15,6 +15,7 @@ use super::{
     machine::Machine,
     processor,
     region::{BUCKET, Region},
+    stage::Stage,
     sums::{Spread, apart},
 };
 use crate::house::House;
@@ -104,15 +105,12 @@ struct Raw<'a> {
 impl Short {
     /// Measures, prints and keeps.
     pub fn run(&self, house: &House) -> Result<ExitCode> {
-        let programs = self.common.programs(house)?;
-        let machine = Machine::look(house);
-        processor::adopt_orphans()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let rounds = runtime.block_on(self.rounds(&programs))?;
+        let stage = Stage::set(&self.common, house)?;
+        let rounds = stage.play(self.rounds(&stage.programs))?;
         let summary = self.sum_up(&rounds);
         self.show(&rounds, &summary);
         let raw = Raw {
-            machine,
+            machine: stage.machine,
             instances: self.instances,
             slots: self.slots,
             scratch: self.scratch.as_deref(),
