@@ -91,16 +91,22 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
     for note in &machine.notes {
         info!(note, "this machine");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let carriers = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
+        .context("could not start the threads that carry files")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
         .context("could not start the async runtime")?;
+    let threads =
+        work::Threads { first: runtime.handle().clone(), carriers: carriers.handle().clone() };
     let made = Machine::make(&config, &node, machine.privileged)
         .context("could not make this machine's disks and files")?;
     let mut notes = machine.notes.clone();
     notes.extend(made.notes.iter().inspect(|note| info!(note, "this machine")).cloned());
-    let (place, ear) = work::Place::new(config, node, &machine, made, mounter.to_owned());
+    let (place, ear) = work::Place::new(config, node, &machine, made, mounter.to_owned(), threads);
     runtime.block_on(async {
         tokio::spawn(listen(watched(ear).context("could not listen to the sandboxes")?));
         let set_up = match network.and_then(|()| held.as_ref().map(drop).map_err(String::clone)) {
@@ -108,11 +114,7 @@ fn start(config_file: &Path, mounter: &Path) -> anyhow::Result<()> {
             Err(reason) => Err(reason),
         };
         match set_up {
-            // On a thread of the runtime, as its connections and runs are: what they tell each other
-            // need not wake this one.
-            Ok(()) => tokio::spawn(line::keep(Arc::new(place), notes))
-                .await
-                .expect("a panic ends the process"),
+            Ok(()) => line::keep(Arc::new(place), notes).await,
             Err(failure) => line::complain(&place, &failure).await,
         }
         Ok(())

@@ -2,41 +2,63 @@
 
 use crate::{
     runs::{Log, Runs},
-    writes::Writes,
+    writes::{Watch, Writes},
 };
 use gristmill_wire::agent::{LogBytes, ReadLog};
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
-/// How often it is looked whether a run has ended, or begun to write, while a reader waits.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How often it is looked although nothing was noticed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The bytes asked for, as many as are there; waits for the first of them if that is wished. A log that
 /// is not here is over.
 pub async fn read(runs: &Runs, writes: &Writes, wish: ReadLog) -> LogBytes {
     let until = Instant::now() + Duration::from_millis(wish.wait_ms.into());
+    let mut watched: Option<(PathBuf, Watch)> = None;
     loop {
-        // Watched first, so that nothing is written between the look and the wait.
-        let watch = match runs.log(wish.run, wish.stream) {
-            Some(Log::File { file, over: false }) if wish.wait_ms > 0 => Some(writes.watch(&file)),
+        // Listened first, so that nothing happens between the look and the wait.
+        let moves = runs.log_moves(wish.run);
+        watched = match runs.log(wish.run, wish.stream) {
+            Some(Log::File { file, over: false }) if wish.wait_ms > 0 => match watched {
+                Some((of, watch)) if of == file => Some((of, watch)),
+                _ => Some((file.clone(), writes.watch(&file))),
+            },
             _ => None,
         };
         let answer = look(runs, wish).await;
         if !answer.bytes.is_empty() || answer.over || Instant::now() >= until {
             return answer;
         }
-        match watch {
-            Some(mut watch) => {
-                // Its end is not written to the file.
-                let _ = timeout(LOOK_AGAIN, watch.written()).await;
-            }
-            None => tokio::time::sleep(LOOK_AGAIN).await,
+        tokio::select! {
+            () = moved(moves) => {}
+            () = written(&mut watched) => {}
+            () = sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
         }
+    }
+}
+
+/// Waits until the log is elsewhere or complete.
+async fn moved(moves: Option<watch::Receiver<()>>) {
+    match moves {
+        // Closed: the run is forgotten.
+        Some(mut moves) => drop(moves.changed().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn written(watched: &mut Option<(PathBuf, Watch)>) {
+    match watched {
+        Some((_, watch)) => watch.written().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -74,4 +96,56 @@ fn read_at(path: &Path, offset: u64, bytes_max: u32) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(u64::from(bytes_max)).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gristmill_wire::agent::{Run, RunEnd, Task};
+    use std::{io::Write, sync::Arc};
+
+    /// Less than it takes until somebody looks by himself.
+    const SOON: Duration = Duration::from_millis(500);
+
+    fn wish(offset: u64) -> ReadLog {
+        ReadLog { request: 7, run: 1, stream: 1, offset, bytes_max: 100, wait_ms: 10_000 }
+    }
+
+    /// What a reader gets who waits before this happens.
+    async fn read_before(runs: &Runs, offset: u64, happens: impl FnOnce()) -> LogBytes {
+        let (writes, begun) = (Writes::default(), Instant::now());
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            happens();
+        };
+        let (read, ()) = tokio::join!(read(runs, &writes, wish(offset)), later);
+        assert!(begun.elapsed() < SOON, "nobody told the reader");
+        read
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_told_of_the_file_of_each_write_and_of_the_end() {
+        let files = [(); 2].map(|()| tempfile::NamedTempFile::new().expect("a file"));
+        let paths = files.each_ref().map(|file| file.path().to_owned());
+        let write =
+            |text: &str| (&mut files[0].as_file()).write_all(text.as_bytes()).expect("written");
+        let runs = Runs::default();
+        runs.begin(Arc::new(Task::default()), Run { run: 1, task: 1, instance: 0 });
+        write("one");
+        let first = read_before(&runs, 0, || runs.set_logs(1, paths)).await;
+        assert_eq!((&first.bytes[..], first.over), (&b"one"[..], false));
+        let second = read_before(&runs, 3, || write("two")).await;
+        assert_eq!((&second.bytes[..], second.over), (&b"two"[..], false));
+        let end = read_before(&runs, 6, || runs.ended(1, RunEnd::default(), None)).await;
+        assert_eq!((end.bytes.len(), end.over), (0, true));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_forgotten_has_no_log() {
+        let runs = Runs::default();
+        runs.begin(Arc::new(Task::default()), Run { run: 1, task: 1, instance: 0 });
+        runs.cancel(1);
+        let end = read_before(&runs, 0, || runs.ended(1, RunEnd::default(), None)).await;
+        assert_eq!((end.request, end.over), (7, true));
+    }
 }

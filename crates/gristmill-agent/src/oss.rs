@@ -46,62 +46,82 @@ impl Signer for TaskSigner {
     }
 }
 
-/// The part of the store that this key opens.
-pub fn remote_store(opening: &Opening) -> Result<Arc<dyn ObjectStore>, EndpointError> {
-    let signer =
-        TaskSigner { id: opening.access_key_id.clone(), secret: opening.access_key_secret.clone() };
-    Ok(Arc::new(RemoteStore::new(&opening.endpoint, Arc::new(signer))?))
+fn signer(opening: &Opening) -> Arc<TaskSigner> {
+    let Opening { access_key_id, access_key_secret, .. } = opening;
+    Arc::new(TaskSigner { id: access_key_id.clone(), secret: access_key_secret.clone() })
 }
 
-/// How many stores are kept open. A machine rarely works for more tasks at a time.
-const STORES_MAX: usize = 4;
+/// The part of the store that this key opens.
+pub fn remote_store(opening: &Opening) -> Result<Arc<dyn ObjectStore>, EndpointError> {
+    Ok(Arc::new(RemoteStore::new(&opening.endpoint, signer(opening))?))
+}
 
-/// The stores of recent tasks, with their connections: the next run of a task finds them open.
+/// The store as all tasks of a machine reach it: each with its own key, all on the same connections.
 #[derive(Default)]
 pub struct Stores {
-    /// The most recent one last.
-    recent: Mutex<Vec<(Opening, Arc<dyn ObjectStore>)>>,
+    /// Where it answers, and the store there.
+    latest: Mutex<Option<(String, RemoteStore)>>,
 }
 
 impl Stores {
-    /// The part of the store that this key opens, from an earlier run or anew.
+    /// The part of the store that this key opens.
     pub fn open(&self, opening: &Opening) -> Result<Arc<dyn ObjectStore>, EndpointError> {
-        let mut recent = self.recent.lock().expect("no holder of the lock panics");
-        let found = recent.iter().position(|(known, _)| known == opening);
-        let entry = match found {
-            Some(at) => recent.remove(at),
-            None => (opening.clone(), remote_store(opening)?),
-        };
-        let store = entry.1.clone();
-        recent.push(entry);
-        if recent.len() > STORES_MAX {
-            recent.remove(0);
+        let mut latest = self.latest.lock().expect("no holder of the lock panics");
+        let signer = signer(opening);
+        match &*latest {
+            Some((endpoint, store)) if *endpoint == opening.endpoint => {
+                Ok(Arc::new(store.signing_with(signer)))
+            }
+            _ => {
+                let store = RemoteStore::new(&opening.endpoint, signer)?;
+                *latest = Some((opening.endpoint.clone(), store.clone()));
+                Ok(Arc::new(store))
+            }
         }
-        Ok(store)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+    };
 
-    fn opening(key: usize) -> Opening {
-        Opening {
-            endpoint: "http://127.0.0.1:8081".into(),
-            access_key_id: format!("key-{key}"),
-            access_key_secret: "secret".into(),
-        }
+    /// Answers one request after the other on the first connection; returns what keys they named.
+    fn answer(door: TcpListener, count: usize) -> Vec<String> {
+        let (mut connection, _) = door.accept().expect("somebody calls");
+        let mut request = |_| {
+            let mut text = String::new();
+            while !text.ends_with("\r\n\r\n") {
+                let mut byte = [0];
+                connection.read_exact(&mut byte).expect("the same connection goes on");
+                text.push(char::from(byte[0]));
+            }
+            let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+            connection.write_all(answer.as_bytes()).expect("the caller listens");
+            let key = text.split_once("OSS ").and_then(|(_, rest)| rest.split_once(':'));
+            key.map(|(key, _)| key.to_owned()).unwrap_or_default()
+        };
+        (0..count).map(&mut request).collect()
     }
 
-    #[test]
-    fn runs_of_one_task_share_a_store_and_old_ones_are_let_go() {
+    #[tokio::test]
+    async fn each_task_signs_with_its_key_and_all_share_a_connection() {
+        let door = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = format!("http://{}", door.local_addr().expect("it is bound"));
+        let answering = std::thread::spawn(|| answer(door, 3));
         let stores = Stores::default();
-        let open = |key| stores.open(&opening(key)).expect("a legal endpoint");
-        let first = open(0);
-        assert!(Arc::ptr_eq(&first, &open(0)));
-        assert!(!Arc::ptr_eq(&first, &open(1)), "another key opens another part");
-        (2..=STORES_MAX).for_each(|key| drop(open(key)));
-        assert!(!Arc::ptr_eq(&first, &open(0)));
-        assert_eq!(stores.recent.lock().expect("whole").len(), STORES_MAX);
+        for key in ["one", "two", "one"] {
+            let opening = Opening {
+                endpoint: endpoint.clone(),
+                access_key_id: key.into(),
+                access_key_secret: "secret".into(),
+            };
+            let store = stores.open(&opening).expect("a legal endpoint");
+            assert!(store.head("bkt", "no/such/key").await.is_err());
+        }
+        assert_eq!(answering.join().expect("all were answered"), ["one", "two", "one"]);
     }
 }

@@ -17,6 +17,20 @@ struct Held {
     cancel: watch::Sender<bool>,
     /// Files that receive standard output and standard error, once they exist.
     logs: Option<[PathBuf; 2]>,
+    /// Changes when what can be read of it is elsewhere, or complete.
+    log_moves: watch::Sender<()>,
+}
+
+impl Held {
+    fn new(run: u64, cancel: watch::Sender<bool>) -> Self {
+        let report = Report { run, ..Report::default() };
+        Self { report, unsent: false, cancel, logs: None, log_moves: watch::Sender::new(()) }
+    }
+
+    fn move_logs(&mut self, logs: Option<[PathBuf; 2]>) {
+        self.logs = logs;
+        self.log_moves.send_replace(());
+    }
 }
 
 /// All runs this agent holds. Shared by the line and the runs' own tasks.
@@ -45,10 +59,19 @@ impl Begun {
     /// Whether another run may follow this one in its sandbox at once: it is of the same task, which
     /// has nothing that must be made before a program or kept after it but its streams.
     pub fn leads(&self, other: &Self) -> bool {
-        let Task { inputs, outputs, logs, resident, .. } = &*self.task;
-        let plain = inputs.is_empty() && outputs.is_empty() && logs.is_empty();
         let alone = self.alone || other.alone || *other.cancelled.borrow();
-        Arc::ptr_eq(&self.task, &other.task) && plain && resident.is_none() && !alone
+        Arc::ptr_eq(&self.task, &other.task) && self.is_plain() && !alone
+    }
+
+    /// Whether it moves nothing but its streams, once its package is there.
+    fn is_plain(&self) -> bool {
+        let Task { inputs, outputs, logs, resident, .. } = &*self.task;
+        inputs.is_empty() && outputs.is_empty() && logs.is_empty() && resident.is_none()
+    }
+
+    /// Whether there is little to do beside its program.
+    pub fn is_light(&self) -> bool {
+        self.is_plain() && self.task.package.is_empty()
     }
 }
 
@@ -64,8 +87,7 @@ impl Runs {
             return None;
         }
         let (cancel, cancelled) = watch::channel(false);
-        let report = Report { run: run.run, ..Report::default() };
-        held.insert(run.run, Held { report, unsent: false, cancel, logs: None });
+        held.insert(run.run, Held::new(run.run, cancel));
         Some(Begun { task, run, cancelled, taken: now(), alone: false })
     }
 
@@ -77,15 +99,21 @@ impl Runs {
     /// Where a run's output is written.
     pub fn set_logs(&self, run: u64, logs: [PathBuf; 2]) {
         if let Some(held) = self.held().get_mut(&run) {
-            held.logs = Some(logs);
+            held.move_logs(Some(logs));
         }
     }
 
     /// The files may serve another run from now on.
     pub fn take_logs(&self, run: u64) {
         if let Some(held) = self.held().get_mut(&run) {
-            held.logs = None;
+            held.move_logs(None);
         }
+    }
+
+    /// Changes from now on when the run's log is elsewhere or complete; closed when the run is
+    /// forgotten. `None`: it is not held.
+    pub fn log_moves(&self, run: u64) -> Option<watch::Receiver<()>> {
+        self.held().get(&run).map(|held| held.log_moves.subscribe())
     }
 
     /// A run's standard output (1) or standard error (2).
@@ -136,6 +164,7 @@ impl Runs {
                 held.report.end = Some(end);
                 held.report.streams = streams;
                 held.unsent = true;
+                held.log_moves.send_replace(());
             }
             None => {}
         }

@@ -44,7 +44,10 @@ use std::{
     },
     time::{SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 use tracing::{Instrument, debug, info, info_span};
 
 /// The working directory of every program.
@@ -55,6 +58,15 @@ pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 const PROCESSES_MAX: u64 = 4_096;
 /// Open files of one process.
 const FILES_MAX: u64 = 16_384;
+
+/// Where the agent's work is done.
+pub struct Threads {
+    /// The agent's first thread: the line, and runs with little to do beside their programs. What they
+    /// tell each other wakes nobody, so nothing here may take long.
+    pub first: Handle,
+    /// Threads for runs that move bytes.
+    pub carriers: Handle,
+}
 
 /// This machine: what all runs share.
 pub struct Place {
@@ -84,6 +96,7 @@ pub struct Place {
     pub(crate) residents: Pool,
     /// Who waits for a slot.
     pub(crate) turns: Arc<Turns>,
+    threads: Threads,
     /// The longest stream that the server stores itself; 0: none.
     pub(crate) short_max: AtomicU64,
     /// Rings when this machine can run nothing any more.
@@ -98,6 +111,7 @@ impl Place {
         report: &NodeReport,
         machine: Machine,
         mounter: PathBuf,
+        threads: Threads,
     ) -> (Self, Ear) {
         let (layout, owner, fuse) = (node.layout().clone(), node.owner(), report.fuse);
         let oss_endpoint = RwLock::new(config.machine.oss_endpoint.clone());
@@ -126,6 +140,7 @@ impl Place {
             ahead: Ahead::default(),
             residents: Pool::default(),
             turns,
+            threads,
             short_max: AtomicU64::new(0),
             broken,
         };
@@ -157,9 +172,16 @@ impl Place {
     pub fn work(self: &Arc<Self>) {
         while let Some(mut slot) = self.turns.claim() {
             let place = self.clone();
-            tokio::spawn(async move {
+            self.threads.first.spawn(async move {
                 while let Some(turn) = slot.next(place.takes_short_streams()) {
-                    place.carry_out(turn).await;
+                    if turn.begun.is_light() {
+                        place.carry_out(turn).await;
+                        continue;
+                    }
+                    let carrier = place.clone();
+                    let carried = async move { carrier.carry_out(turn).await };
+                    let carried = place.threads.carriers.spawn(carried);
+                    carried.await.expect("a panic ends the process");
                 }
                 place.look_ahead_soon();
             });
@@ -202,8 +224,9 @@ impl Place {
         );
         self.runs.ended(begun.run.run, end, left.streams);
         if let Some(leavings) = left.leavings {
-            tokio::task::yield_now().await; // the report goes before them
-            drop(leavings);
+            // The report goes before them, and they may be many.
+            let swept = tokio::task::spawn_blocking(move || drop(leavings));
+            swept.await.expect("a panic ends the process");
         }
     }
 

@@ -16,29 +16,38 @@ const KEPT_MAX: usize = 256;
 
 /// The numbers of one line.
 #[derive(Debug, Default)]
-pub struct TaskNumbers(BTreeMap<TaskKey, u32>);
+pub struct TaskNumbers {
+    told: BTreeMap<TaskKey, u32>,
+    /// Numbers that were given before and are nobody's now.
+    free: BTreeSet<u32>,
+}
 
 impl TaskNumbers {
     /// The number of a task that was told.
     pub fn get(&self, key: &TaskKey) -> Option<u32> {
-        self.0.get(key).copied()
+        self.told.get(key).copied()
     }
 
     /// A number for a task that is told next. `running` are the tasks whose numbers must stay.
     pub fn give(&mut self, key: TaskKey, running: impl Iterator<Item = TaskKey>) -> u32 {
-        if self.0.len() >= KEPT_MAX {
+        if self.told.len() >= KEPT_MAX {
             let running: BTreeSet<TaskKey> = running.collect();
-            self.0.retain(|key, _| running.contains(key));
+            let gone = self.told.extract_if(.., |key, _| !running.contains(key));
+            self.free.extend(gone.map(|(_, number)| number));
         }
-        let taken: BTreeSet<u32> = self.0.values().copied().collect();
-        let number = (1..).find(|number| !taken.contains(number)).expect("numbers outlast tasks");
-        self.0.insert(key, number);
+        let number = self.free.pop_first().unwrap_or_else(|| self.first_new());
+        self.told.insert(key, number);
         number
     }
 
     /// Takes a number back that was not told after all.
     pub fn forget(&mut self, key: &TaskKey) {
-        self.0.remove(key);
+        self.free.extend(self.told.remove(key));
+    }
+
+    /// The first that was never given: all below it are told or free.
+    fn first_new(&self) -> u32 {
+        u32::try_from(self.told.len() + self.free.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 }
 
@@ -67,11 +76,11 @@ mod tests {
             let running = || [task(7), task(300)].into_iter();
             let number = numbers.give(task(at), running());
             assert!(number as usize <= KEPT_MAX, "{number}");
-            assert!(numbers.0.len() <= KEPT_MAX);
+            assert!(numbers.told.len() <= KEPT_MAX);
             assert_eq!(numbers.get(&task(7)), (at >= 7).then_some(8));
         }
-        let distinct: BTreeSet<_> = numbers.0.values().collect();
-        assert_eq!(distinct.len(), numbers.0.len());
+        let distinct: BTreeSet<_> = numbers.told.values().collect();
+        assert_eq!(distinct.len(), numbers.told.len());
         assert!(numbers.get(&task(300)).is_some());
     }
 }

@@ -94,6 +94,12 @@ impl RemoteStore {
         Ok(Self { client, endpoint, signer })
     }
 
+    /// The same store for another key, on the same connections.
+    #[must_use]
+    pub fn signing_with(&self, signer: Arc<dyn Signer>) -> Self {
+        Self { signer, ..self.clone() }
+    }
+
     /// Makes a bucket; one's own bucket again is fine.
     pub async fn create_bucket(&self, bucket: &str) -> Result<(), ObjectError> {
         self.small(Outgoing::new(Method::PUT, bucket, "").length(0)).await.map(drop)

@@ -225,7 +225,6 @@ impl Turner {
         self.at_the_disk += took;
         MEASURES.turn_commit.note(took);
         self.world = draft;
-        MEASURES.note_placed(&self.world, &events);
         self.dirty.extend(touched);
         self.events_since_checkpoint += events.len();
         if !archived.is_empty() {
@@ -240,6 +239,7 @@ impl Turner {
             self.hand_out(committed.effect_ids, effects);
         }
         MEASURES.pass.note(begun.elapsed());
+        MEASURES.note_placed(&self.world, &events);
         self.keep_house();
         true
     }
