@@ -1,8 +1,8 @@
 //! Number caches: what `bcs j 1` means is the first row of the last list that was printed.
 //!
 //! One JSON file per kind of thing, shared with the official tool (`reference/bcs-cli.md` 3.2).
-//! A number beyond the list means its last entry, below 1 its first, and without a list it is
-//! taken as an id. Commands that destroy take numbers in god mode only.
+//! A number beyond the list means its last entry, below 1 its first; without a list it is taken as
+//! an id, or the user is told which command lists. Commands that destroy take numbers in god mode only.
 
 use crate::{
     environment::Environment,
@@ -46,6 +46,16 @@ impl Kind {
             Self::Apps => "apps",
         }
     }
+
+    /// The command whose list gives numbers to what has an id that is never a number itself.
+    fn lister(self) -> Option<&'static str> {
+        match self {
+            Self::Jobs => Some("j"),
+            Self::Clusters => Some("c"),
+            Self::Images => Some("i"),
+            Self::Tasks | Self::Groups | Self::Machines | Self::Apps => None,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,13 +95,20 @@ impl Caches {
             .map_or_else(Vec::new, |file| file.data)
     }
 
-    /// The id meant by a number of the last list, or the text itself.
-    pub fn resolve(&self, kind: Kind, written: &str) -> String {
-        let Ok(number) = written.parse::<i64>() else { return written.to_owned() };
+    /// The id meant by a number of the last list, or the text itself. A number without a list is
+    /// refused where ids are never numbers.
+    pub fn resolve(&self, kind: Kind, written: &str) -> Result<String, Complaint> {
+        let Ok(number) = written.parse::<i64>() else { return Ok(written.to_owned()) };
         let ids = self.read(kind);
         let last = ids.len().saturating_sub(1);
         let index = usize::try_from(number.saturating_sub(1)).unwrap_or(0).min(last);
-        ids.into_iter().nth(index).unwrap_or_else(|| written.to_owned())
+        match (ids.into_iter().nth(index), kind.lister()) {
+            (Some(id), _) => Ok(id),
+            (None, None) => Ok(written.to_owned()),
+            (None, Some(lister)) => {
+                Err(m::NO_LIST.complain([("id", &written), ("lister", &lister)]))
+            }
+        }
     }
 
     /// Several ids of things to destroy or change, comma-separated. Numbers, and in god mode
@@ -108,7 +125,9 @@ impl Caches {
                 None => ids.push(word.to_owned()),
                 Some(_) if !god => return Err(m::INVALID_ID.complain([("id", &word)])),
                 Some(numbers) => {
-                    ids.extend(numbers.map(|number| self.resolve(kind, &number.to_string())));
+                    for number in numbers {
+                        ids.push(self.resolve(kind, &number.to_string())?);
+                    }
                 }
             }
         }
@@ -164,9 +183,12 @@ mod tests {
             ("-3", "job-1"),
             ("job-7", "job-7"),
         ] {
-            assert_eq!(caches.resolve(Kind::Jobs, written), meant, "{written}");
+            assert_eq!(caches.resolve(Kind::Jobs, written).unwrap(), meant, "{written}");
         }
-        assert_eq!(caches.resolve(Kind::Tasks, "3"), "3", "without a list a number is an id");
+        let task = caches.resolve(Kind::Tasks, "3").unwrap();
+        assert_eq!(task, "3", "without a list a number may be a name");
+        let refused = caches.resolve(Kind::Clusters, "3").unwrap_err().to_string();
+        assert!(refused.contains("`bcs c`"), "{refused}");
     }
 
     #[test]
@@ -189,6 +211,6 @@ mod tests {
     fn a_broken_cache_is_no_cache() {
         let (_folder, caches) = caches(&["job-1"]);
         fs::write(caches.path(Kind::Jobs), "{").unwrap();
-        assert_eq!(caches.resolve(Kind::Jobs, "1"), "1");
+        assert!(caches.resolve(Kind::Jobs, "1").is_err());
     }
 }

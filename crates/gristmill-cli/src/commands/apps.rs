@@ -27,7 +27,7 @@ const CONFIG: [(&str, &str, bool); 7] = [
 /// `bcs a [app] [revision]`.
 pub(super) async fn show(words: &ArgMatches, session: &mut Session) -> Outcome {
     let Some(written) = text(words, "app") else { return list(session).await };
-    let written = session.caches.resolve(Kind::Apps, written);
+    let written = session.caches.resolve(Kind::Apps, written)?;
     let (scope, name) = Scope::of(&written);
     let client = session.client()?;
     let app = match text(words, "revision") {
@@ -166,7 +166,7 @@ pub(super) async fn create(words: &ArgMatches, session: &mut Session) -> Outcome
 
 /// `bcs ua <app> [cmd]`: the newest revision with changes becomes the next.
 pub(super) async fn update(words: &ArgMatches, session: &mut Session) -> Outcome {
-    let written = session.caches.resolve(Kind::Apps, required(words, "app"));
+    let written = session.caches.resolve(Kind::Apps, required(words, "app"))?;
     let (_, name) = Scope::of(&written);
     let client = session.client()?;
     let mut app = match text(words, "file") {

@@ -21,7 +21,7 @@ const FAILURES_SHOWN: usize = 10;
 
 /// `bcs ch <job>`.
 pub(super) async fn check(words: &ArgMatches, session: &mut Session) -> Outcome {
-    let job = session.caches.resolve(Kind::Jobs, required(words, "job"));
+    let job = session.caches.resolve(Kind::Jobs, required(words, "job"))?;
     let client = session.client()?;
     let seen = client.get_job(&job).await?;
     let description = client.get_description(&job).await?;

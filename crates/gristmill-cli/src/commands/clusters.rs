@@ -23,18 +23,18 @@ const GROUP: &str = "group";
 pub(super) async fn show(words: &ArgMatches, session: &mut Session) -> Outcome {
     let client = session.client()?;
     let Some(written) = text(words, "cluster") else { return list(session).await };
-    let id = session.caches.resolve(Kind::Clusters, written);
+    let id = session.caches.resolve(Kind::Clusters, written)?;
     if words.get_flag("show_json") || words.get_flag("description") {
         let answer = client.get_raw(&["clusters", &id]).await?;
         session.out.data(&serde_json::to_string_pretty(&answer)?)?;
         return Ok(End::Success);
     }
     if let Some(group) = text(words, "group") {
-        let group = session.caches.resolve(Kind::Groups, group);
+        let group = session.caches.resolve(Kind::Groups, group)?;
         let Some(machine) = text(words, "machine") else {
             return machines(&id, &group, session).await;
         };
-        let machine = session.caches.resolve(Kind::Machines, machine);
+        let machine = session.caches.resolve(Kind::Machines, machine)?;
         return match words.get_flag("bootstrap_log") {
             true => bootstrap_log([&id, &group, &machine], session).await,
             false => machine_of([&id, &group, &machine], session).await,

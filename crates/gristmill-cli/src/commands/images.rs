@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 pub(super) async fn images(words: &ArgMatches, session: &mut Session) -> Outcome {
     match text(words, "image") {
         Some(written) => {
-            let id = session.caches.resolve(Kind::Images, written);
+            let id = session.caches.resolve(Kind::Images, written)?;
             show(&id, words, session).await
         }
         None => list(words, session).await,

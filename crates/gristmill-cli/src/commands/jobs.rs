@@ -18,7 +18,7 @@ const ROWS_DEFAULT: usize = 10;
 /// `bcs j [job] [task] [instance]`.
 pub(super) async fn job(words: &ArgMatches, session: &mut Session) -> Outcome {
     let Some(written) = text(words, "job") else { return list(words, session).await };
-    let job = session.caches.resolve(Kind::Jobs, written);
+    let job = session.caches.resolve(Kind::Jobs, written)?;
     if words.get_flag("watch") {
         return watch(&session.client()?, &job, None, session).await;
     }
@@ -28,7 +28,7 @@ pub(super) async fn job(words: &ArgMatches, session: &mut Session) -> Outcome {
         return Ok(End::Success);
     }
     let Some(task) = text(words, "task") else { return detail::job(&job, words, session).await };
-    let task = session.caches.resolve(Kind::Tasks, task);
+    let task = session.caches.resolve(Kind::Tasks, task)?;
     match number::<u64>(words, "instance")? {
         None => detail::task(&job, &task, words, session).await,
         Some(instance) => detail::instance(&job, &task, instance, words, session).await,

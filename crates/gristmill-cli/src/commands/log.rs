@@ -54,8 +54,9 @@ struct Source {
 
 /// `bcs log <job> [task] [instance]`.
 pub(super) async fn log(words: &ArgMatches, session: &mut Session) -> Outcome {
-    let job = session.caches.resolve(Kind::Jobs, required(words, "job"));
-    let task = text(words, "task").map(|task| session.caches.resolve(Kind::Tasks, task));
+    let job = session.caches.resolve(Kind::Jobs, required(words, "job"))?;
+    let task =
+        text(words, "task").map(|task| session.caches.resolve(Kind::Tasks, task)).transpose()?;
     let instance = number::<u64>(words, "instance")?;
     let wanted = Wanted::of(words);
     let client = session.client()?;

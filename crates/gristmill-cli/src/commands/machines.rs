@@ -40,8 +40,8 @@ impl Place {
     fn of(words: &ArgMatches, session: &Session) -> anyhow::Result<Self> {
         let god = session.settings.is_god();
         Ok(Self {
-            cluster: session.caches.resolve(Kind::Clusters, required(words, "cluster")),
-            group: session.caches.resolve(Kind::Groups, required(words, "group")),
+            cluster: session.caches.resolve(Kind::Clusters, required(words, "cluster"))?,
+            group: session.caches.resolve(Kind::Groups, required(words, "group"))?,
             machines: session.caches.resolve_many(
                 Kind::Machines,
                 required(words, "machines"),

@@ -23,9 +23,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// `bcs ssh`.
 pub(super) async fn ssh(words: &ArgMatches, session: &mut Session) -> Outcome {
-    let cluster = session.caches.resolve(Kind::Clusters, required(words, "cluster"));
-    let group = session.caches.resolve(Kind::Groups, required(words, "group"));
-    let machine = session.caches.resolve(Kind::Machines, required(words, "machine"));
+    let cluster = session.caches.resolve(Kind::Clusters, required(words, "cluster"))?;
+    let group = session.caches.resolve(Kind::Groups, required(words, "group"))?;
+    let machine = session.caches.resolve(Kind::Machines, required(words, "machine"))?;
     let command: Vec<&str> =
         words.get_many::<String>("command").into_iter().flatten().map(String::as_str).collect();
     let wants_terminal = words.get_flag("terminal") || command.is_empty() && session.env.asks;

@@ -18,6 +18,8 @@ table! {
     REFUSED { "could not {doing}: HTTP Status: {status}, Code: {code}, RequestID: {id}, Message: {message}." "{doing} 失败：HTTP Status: {status}, Code: {code}, RequestID: {id}, Message: {message}." }
     GARBLED { "could not {doing}: the answer is not understood" "{doing} 失败：无法理解应答" }
 
+    NO_LIST { "there is no list yet in which `{id}` is a number: see `bcs {lister}`" "还没有列表，无法确定序号 `{id}`，请先执行 `bcs {lister}`" }
+
     NO_REGION { "no region is set: log in with `bcs login <region>`, or set endpoint and oss_endpoint" "没有设置地域：请先执行 `bcs login <region>`，或设置 endpoint 和 oss_endpoint" }
     NO_OSSPATH { "no osspath is set: `bcs set -o oss://bucket/prefix/`, or BCS_OSSPATH" "没有设置 osspath：请执行 `bcs set -o oss://bucket/prefix/`，或设置 BCS_OSSPATH" }
     NOT_LOGGED_IN { "no access key: log in with `bcs login <region>`, or set BCS_ACCESS_KEY_ID and BCS_ACCESS_KEY_SECRET" "没有访问密钥：请先执行 `bcs login <region>`，或设置 BCS_ACCESS_KEY_ID 和 BCS_ACCESS_KEY_SECRET" }
