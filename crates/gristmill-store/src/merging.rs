@@ -14,6 +14,7 @@ use crate::{
 use gristmill_model::{JobId, TaskName};
 use rusqlite::Connection;
 use std::{collections::BTreeMap, ops::Range};
+use tracing::warn;
 
 /// How many older rows may hold one instance.
 const DEPTH_MAX: usize = 8;
@@ -42,13 +43,19 @@ pub(crate) fn merge(
     while merged.replaced.len() < ROWS_MAX {
         let Some(place) = deepest(&rows) else { break };
         let here: Vec<Key> = rows.extract_if(.., |row| row.holds(place)).take(ROWS_MAX).collect();
-        let span = span(&here);
-        let mut all = BTreeMap::new();
-        for row in &here {
-            segment::read(connection, row, &(0..u32::MAX), &mut |attempt| {
-                all.entry((attempt.instance, attempt.run)).or_insert(attempt);
-            })?;
+        let (mut all, mut read) = (BTreeMap::new(), Vec::new());
+        for row in here {
+            match attempts_of(connection, &row)? {
+                Some(attempts) => {
+                    for attempt in attempts {
+                        all.entry((attempt.instance, attempt.run)).or_insert(attempt);
+                    }
+                    read.push(row);
+                }
+                None => warn!(%job, %task, first = row.first, "a damaged row stays as it is"),
+            }
         }
+        let span = span(&read);
         let from = attempts.partition_point(|it| it.instance.0 < span.start);
         let to = attempts.partition_point(|it| it.instance.0 < span.end);
         for attempt in attempts.drain(from..to) {
@@ -56,10 +63,21 @@ pub(crate) fn merge(
         }
         let all: Vec<Attempt> = all.into_values().collect();
         merged.segments.append(&mut segment::cut(&all));
-        merged.replaced.extend(here);
+        merged.replaced.extend(read);
     }
     merged.segments.append(&mut segment::cut(&attempts));
     Ok(merged)
+}
+
+/// What a row holds; `None` if it cannot be understood: that is for whoever looks at it, and no reason to
+/// write no checkpoint.
+fn attempts_of(connection: &Connection, row: &Key) -> rusqlite::Result<Option<Vec<Attempt>>> {
+    let mut attempts = Vec::new();
+    match segment::read(connection, row, &(0..u32::MAX), &mut |attempt| attempts.push(attempt)) {
+        Ok(()) => Ok(Some(attempts)),
+        Err(rusqlite::Error::FromSqlConversionFailure(..)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// An instance that the most rows hold, if these are too many.
@@ -163,6 +181,30 @@ mod tests {
             let attempts = (start..start + 2_000).map(|it| attempt(it, it.into())).collect();
             assert_eq!(write(&mut connection, &task, start.into(), attempts), 0);
         }
+    }
+
+    /// Else no checkpoint would be written any more, and the journal would grow for ever.
+    #[test]
+    fn a_damaged_row_stays_and_the_others_are_merged() {
+        let (mut connection, task) = (books(), "count".parse().expect("a legal name"));
+        for time in 1..=DEPTH_MAX as u64 {
+            write(&mut connection, &task, time, vec![attempt(3, time)]);
+        }
+        connection
+            .execute(
+                "UPDATE segment SET record = x'ff' WHERE id = (SELECT min(id) FROM segment)",
+                [],
+            )
+            .expect("damaged");
+        let replaced: usize =
+            (20..24).map(|time| write(&mut connection, &task, time, vec![attempt(3, time)])).sum();
+        assert!(replaced >= DEPTH_MAX - 1, "{replaced}");
+        let rows = segment::keys(&connection, JOB, &task, &(3..4)).expect("read");
+        let whole = rows.iter().filter_map(|row| attempts_of(&connection, row).expect("read"));
+        let mut runs: Vec<u64> = whole.flatten().map(|attempt| attempt.run.0).collect();
+        runs.sort_unstable();
+        let wanted: Vec<u64> = (2..=DEPTH_MAX as u64).chain(20..24).collect();
+        assert_eq!(runs, wanted, "all but that of the damaged row");
     }
 
     #[test]
