@@ -13,6 +13,7 @@
 pub mod board;
 pub mod config;
 mod delivery;
+mod lines;
 mod notifier;
 mod outside;
 mod own;
@@ -23,13 +24,12 @@ mod striker;
 
 use crate::{
     config::RegionConfig,
-    mill::{Clock, Mill},
+    mill::{Clock, Mill, News},
     vital::vital,
 };
 use board::Board;
 use delivery::Delivery;
 use gristmill_messages::{Format, Messages, Notification, OpenError};
-use gristmill_model::notice::Subject;
 use gristmill_store::Readers;
 use gristmill_wire::mns::push::{self, Form, Told};
 use notifier::Notifier;
@@ -39,7 +39,7 @@ use pusher::Pusher;
 use reach::Reach;
 use seal::Seal;
 pub use seal::{CERTIFICATE_FILE, KEY_FILE};
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 use striker::Striker;
 use tokio::{
     sync::{mpsc, watch},
@@ -114,7 +114,7 @@ impl Messaging {
         config: &RegionConfig,
         listen: SocketAddr,
         (mill, readers, clock): (Mill, Readers, Clock),
-        news: mpsc::UnboundedReceiver<BTreeSet<Subject>>,
+        news: mpsc::UnboundedReceiver<News>,
         halting: watch::Receiver<bool>,
     ) {
         let base = match config.outbound.certificate_base.trim_end_matches('/') {

@@ -3,7 +3,8 @@
 //! Each job or cluster with notices is a *lane*. A lane is worked on by one task at a time, oldest
 //! notice first, so the order of a job is kept; lanes know nothing of each other, so one whose
 //! topic does not exist holds nobody up. A lane that failed pauses, longer each time, and is
-//! looked at again; what is too old or too much is dropped and said so.
+//! looked at again; what is too old or too much is dropped and said so. Lanes of different accounts have
+//! their turns, and one account never has all places.
 //!
 //! The mill says which subjects have news; at a start the books say which are left over.
 //!
@@ -12,11 +13,12 @@
 use super::{
     board::{Board, Stuck},
     delivery::{Delivery, Round},
+    lines::{Lines, Whose},
 };
-use crate::{front::stopped, vital::vital};
-use gristmill_model::{Timestamp, notice::Subject};
+use crate::{front::stopped, mill::News, vital::vital};
+use gristmill_model::Timestamp;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 use tokio::{
@@ -27,6 +29,8 @@ use tracing::{info, warn};
 
 /// Lanes that are worked on at the same time.
 const AT_ONCE_MAX: usize = 64;
+/// Of these so many of one account: an endpoint that does not answer takes its time.
+const OF_ACCOUNT_MAX: usize = 32;
 /// The first pause after a failure; it doubles.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// Subjects read from the books at a time at a start.
@@ -39,15 +43,16 @@ pub struct Notifier {
     pause_max: Duration,
     lanes: BTreeMap<String, Lane>,
     /// Lanes to be worked on, in turn.
-    ready: VecDeque<String>,
+    ready: Lines<String>,
     /// Lanes that pause, by the end of the pause.
     pauses: BTreeSet<(Instant, String)>,
-    working: usize,
 }
 
 /// A subject with notices.
 #[derive(Default)]
 struct Lane {
+    /// Of an earlier process's nobody knows the account before there is news.
+    whose: Whose,
     /// Whether a task works on it, it is in the line, or it pauses.
     busy: bool,
     /// Whether something came while it was busy.
@@ -64,16 +69,15 @@ impl Notifier {
             board,
             pause_max,
             lanes: BTreeMap::new(),
-            ready: VecDeque::new(),
+            ready: Lines::new(AT_ONCE_MAX, OF_ACCOUNT_MAX),
             pauses: BTreeSet::new(),
-            working: 0,
         }
     }
 
     /// Delivers until the region stops.
     pub async fn work(
         mut self,
-        mut news: mpsc::UnboundedReceiver<BTreeSet<Subject>>,
+        mut news: mpsc::UnboundedReceiver<News>,
         mut stop: watch::Receiver<bool>,
     ) {
         self.take_over().await;
@@ -84,10 +88,15 @@ impl Notifier {
             let wake = pause.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
                 subjects = news.recv() => match subjects {
-                    Some(subjects) => subjects.iter().for_each(|it| self.hear(it.to_string())),
+                    Some(news) => news.iter().for_each(|(account, subject)| {
+                        self.hear(Some(*account), subject.to_string());
+                    }),
                     None => return,
                 },
-                Some((subject, round)) = rounds.recv() => self.note(subject, round),
+                Some((whose, subject, round)) = rounds.recv() => {
+                    self.ready.done(whose);
+                    self.note(subject, round);
+                }
                 () = tokio::time::sleep_until(wake) => self.resume(),
                 () = stopped(&mut stop) => return,
             }
@@ -101,33 +110,31 @@ impl Notifier {
             let page = self.delivery.subjects(after.clone(), SUBJECTS_PAGE).await;
             let Some(last) = page.last() else { break };
             after.clone_from(last);
-            page.into_iter().for_each(|subject| self.hear(subject));
+            page.into_iter().for_each(|subject| self.hear(None, subject));
         }
         if !self.lanes.is_empty() {
             info!(subjects = self.lanes.len(), "notices are left over and are delivered now");
         }
     }
 
-    fn hear(&mut self, subject: String) {
+    fn hear(&mut self, whose: Whose, subject: String) {
         let lane = self.lanes.entry(subject.clone()).or_default();
+        lane.whose = lane.whose.or(whose);
         match lane.busy {
             true => lane.news = true,
             false => {
                 lane.busy = true;
-                self.ready.push_back(subject);
+                self.ready.push(lane.whose, subject);
             }
         }
     }
 
-    fn start(&mut self, done: &mpsc::UnboundedSender<(String, Round)>) {
-        while self.working < AT_ONCE_MAX
-            && let Some(subject) = self.ready.pop_front()
-        {
-            self.working += 1;
+    fn start(&mut self, done: &mpsc::UnboundedSender<(Whose, String, Round)>) {
+        while let Some((whose, subject)) = self.ready.next() {
             let (delivery, done) = (self.delivery.clone(), done.clone());
             tokio::spawn(vital("notifier", async move {
                 let round = delivery.round(&subject).await;
-                let _ = done.send((subject, round));
+                let _ = done.send((whose, subject, round));
             }));
         }
         let counts = [("waiting", self.lanes.len()), ("stuck", self.pauses.len())];
@@ -137,7 +144,6 @@ impl Notifier {
     }
 
     fn note(&mut self, subject: String, round: Round) {
-        self.working -= 1;
         let lane = self.lanes.get_mut(&subject).expect("a lane that is worked on is known");
         if round.delivered > 0 || round.failure.is_none() {
             if lane.failures > 0 {
@@ -152,7 +158,7 @@ impl Notifier {
             Some(failure) => self.pause(subject, failure),
             None if round.more || lane.news => {
                 lane.news = false;
-                self.ready.push_back(subject);
+                self.ready.push(lane.whose, subject);
             }
             None => {
                 self.lanes.remove(&subject);
@@ -182,7 +188,8 @@ impl Notifier {
         let now = Instant::now();
         while self.pauses.first().is_some_and(|(end, _)| *end <= now) {
             let (_, subject) = self.pauses.pop_first().expect("just seen");
-            self.ready.push_back(subject);
+            let whose = self.lanes.get(&subject).and_then(|lane| lane.whose);
+            self.ready.push(whose, subject);
         }
     }
 }

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 /// Pushes that are under way at the same time.
 const AT_ONCE_MAX: usize = 64;
 /// Of these so many of one account: subscribers that do not answer are its own trouble.
-const OF_ACCOUNT_MAX: usize = 16;
+const OF_ACCOUNT_MAX: usize = 32;
 /// Pushes of one subscription that are taken together.
 const EACH_MAX: usize = 8;
 /// How long a subscription is left alone after a failure.

@@ -22,7 +22,7 @@ use crate::{
     checkpoints::Checkpoints, config::HistoryConfig, published::Published, recovery::Recovery,
 };
 use gristmill_core::IdMint;
-use gristmill_model::{Answer, Effect, Input, Refusal, Timestamp, notice::Subject};
+use gristmill_model::{AccountId, Answer, Effect, Input, Refusal, Timestamp, notice::Subject};
 use gristmill_store::{EffectId, NoticeProgress, Prepared, StoreError};
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 use tokio::sync::{mpsc, oneshot};
@@ -33,6 +33,9 @@ const INBOX_MAX: usize = 4_096;
 
 /// Reads the time. The front door makes it, the mill reads it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Whose jobs and clusters have notices.
+pub type News = BTreeSet<(AccountId, Subject)>;
 
 /// Why an input had no effect.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -76,7 +79,7 @@ impl Mill {
         ids: IdMint,
         clock: Clock,
         hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
-        news: mpsc::UnboundedSender<BTreeSet<Subject>>,
+        news: mpsc::UnboundedSender<News>,
     ) -> Self {
         let Recovery { store, world, dirty, .. } = recovered;
         let (inbox, requests) = mpsc::channel(INBOX_MAX);

@@ -2,7 +2,7 @@
 //!
 //! Start at [`Turner::turn`].
 
-use super::{Clock, MillError, ReplyTo, Request};
+use super::{Clock, MillError, News, ReplyTo, Request};
 use crate::{
     checkpoints::{Checkpoints, Snapshot},
     config::HistoryConfig,
@@ -12,7 +12,7 @@ use crate::{
 };
 use gristmill_core::{Decision, EntityKey, IdMint, World, plan};
 use gristmill_faults::{self as faults, Point};
-use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp, notice::Subject};
+use gristmill_model::{Answer, Effect, Event, Input, Refusal, Timestamp};
 use gristmill_store::{Batch, EffectId, HistoryRow, Prepared, Retry, Store, StoreError};
 use std::{
     collections::BTreeSet,
@@ -63,7 +63,7 @@ pub(super) struct Turner {
     pub(super) ids: IdMint,
     pub(super) clock: Clock,
     pub(super) hands: mpsc::UnboundedSender<Vec<(EffectId, Effect)>>,
-    pub(super) news: mpsc::UnboundedSender<BTreeSet<Subject>>,
+    pub(super) news: mpsc::UnboundedSender<News>,
     pub(super) published: Published,
     pub(super) dirty: BTreeSet<EntityKey>,
     pub(super) events_since_checkpoint: usize,
@@ -249,7 +249,7 @@ impl Turner {
         let mut subjects = BTreeSet::new();
         let effects = effects.into_iter().filter(|effect| match effect {
             Effect::Notify(notice) => {
-                subjects.insert(notice.about);
+                subjects.insert((notice.account, notice.about));
                 false
             }
             Effect::EnsureWorker(_) | Effect::RemoveWorker { .. } => true,
