@@ -24,6 +24,7 @@ mod check;
 pub mod cluster;
 mod decide;
 pub mod entity;
+mod indexes;
 pub mod job;
 mod lanes;
 mod market;

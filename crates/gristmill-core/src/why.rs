@@ -4,7 +4,9 @@
 //! the rest. An obstacle is the first thing that is missing: predecessors, the cluster, machines
 //! (starting, refused, too dear, not set aside, beyond the quota), or a turn.
 //!
-//! Start at [`World::why`] and [`World::obstacle`].
+//! Start at [`World::why`] and [`World::obstacle`]; `obstacle` has the words.
+
+mod obstacle;
 
 use crate::{
     cluster::{Cluster, Group, Worker},
@@ -13,188 +15,15 @@ use crate::{
     world::{Turn, World},
 };
 use gristmill_model::{
-    ClusterId, GroupName, JobId, Placement, TaskName, WorkerId, WorkerState, spec::Resource,
+    GroupName, JobId, Placement, TaskName, WorkerId, WorkerState, spec::Resource,
 };
-use std::{cmp::Reverse, fmt, sync::Arc};
+use obstacle::{PLACE_MAX, count};
+use std::{cmp::Reverse, sync::Arc};
 
-/// Beyond this place in a queue nobody counts.
-const PLACE_MAX: usize = 1_000;
+pub use obstacle::Obstacle;
 
 /// How many tasks are looked at for the one that a job's sentence tells of.
 const TASKS_MAX: usize = 10_000;
-
-/// What stands in the way of a task that has instances waiting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Obstacle {
-    /// Tasks that have to end first.
-    Tasks(Vec<TaskName>),
-    /// Its cluster is gone or going.
-    ClusterDeleted(ClusterId),
-    /// Its cluster is to have no machines.
-    ClusterEmpty(ClusterId),
-    /// Machines that were asked for.
-    MachinesStarting {
-        /// Of which cluster.
-        cluster: ClusterId,
-        /// How many.
-        machines: u32,
-        /// What the last one that could not be made said; may be empty.
-        said: String,
-    },
-    /// The provider does not make a machine: no room, no image, anything else.
-    MachineRefused {
-        /// Of which cluster.
-        cluster: ClusterId,
-        /// Why, in the provider's words.
-        said: String,
-    },
-    /// A group gets no machines: the price of spot machines, or none are set aside.
-    Withheld {
-        /// Of which cluster.
-        cluster: ClusterId,
-        /// Why, in words.
-        why: String,
-    },
-    /// Its machines are told to go.
-    Reclaimed {
-        /// Of which cluster.
-        cluster: ClusterId,
-        /// Why, in words.
-        why: String,
-    },
-    /// All machines that the operator set aside are taken.
-    PrepaidTaken,
-    /// The account has as many machines as it may.
-    MachineQuota {
-        /// How many it has.
-        used: u64,
-        /// How many it may have.
-        limit: u64,
-    },
-    /// The account has no cores left for such a machine.
-    CoreQuota {
-        /// How many it has.
-        used: u64,
-        /// How many it may have.
-        limit: u64,
-    },
-    /// The cluster has as many machines as attached tasks may have.
-    AttachedFull {
-        /// Which cluster.
-        cluster: ClusterId,
-        /// How many they may have.
-        limit: u32,
-    },
-    /// Other tasks come first.
-    Turn {
-        /// On which cluster.
-        cluster: ClusterId,
-        /// How many; `u32::MAX`: more than anybody counts.
-        others: u32,
-    },
-    /// It is next, and all machines are busy.
-    Busy(ClusterId),
-    /// Nothing: it is about to be placed.
-    Placing,
-}
-
-impl Obstacle {
-    /// A name for programs. Stable.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Tasks(_) => "Tasks",
-            Self::ClusterDeleted(_) => "ClusterDeleted",
-            Self::ClusterEmpty(_) => "ClusterEmpty",
-            Self::MachinesStarting { .. } => "MachinesStarting",
-            Self::MachineRefused { .. } => "MachineRefused",
-            Self::Withheld { .. } => "Withheld",
-            Self::Reclaimed { .. } => "Reclaimed",
-            Self::PrepaidTaken => "PrepaidTaken",
-            Self::MachineQuota { .. } => "MachineQuota",
-            Self::CoreQuota { .. } => "CoreQuota",
-            Self::AttachedFull { .. } => "AttachedFull",
-            Self::Turn { .. } => "Turn",
-            Self::Busy(_) => "Busy",
-            Self::Placing => "Placing",
-        }
-    }
-
-    /// What it is about, by name. Stable.
-    pub fn facts(&self) -> Vec<(&'static str, String)> {
-        let on = |cluster: &ClusterId| ("Cluster", cluster.to_string());
-        match self {
-            Self::Tasks(names) => vec![("Tasks", listed(names))],
-            Self::ClusterDeleted(cluster) | Self::ClusterEmpty(cluster) | Self::Busy(cluster) => {
-                vec![on(cluster)]
-            }
-            Self::MachinesStarting { cluster, machines, said } => {
-                vec![on(cluster), ("Machines", machines.to_string()), ("Said", said.clone())]
-            }
-            Self::MachineRefused { cluster, said } => vec![on(cluster), ("Said", said.clone())],
-            Self::Withheld { cluster, why } | Self::Reclaimed { cluster, why } => {
-                vec![on(cluster), ("Why", why.clone())]
-            }
-            Self::MachineQuota { used, limit } | Self::CoreQuota { used, limit } => {
-                vec![("Used", used.to_string()), ("Limit", limit.to_string())]
-            }
-            Self::AttachedFull { cluster, limit } => {
-                vec![on(cluster), ("Limit", limit.to_string())]
-            }
-            Self::Turn { cluster, others } => vec![on(cluster), ("Others", counted(*others))],
-            Self::PrepaidTaken | Self::Placing => Vec::new(),
-        }
-    }
-}
-
-impl fmt::Display for Obstacle {
-    /// What follows after "task `name` ".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tasks(names) => write!(f, "waits for {}", listed(names)),
-            Self::ClusterDeleted(id) => write!(f, "waits for cluster {id}, which was deleted"),
-            Self::ClusterEmpty(id) => {
-                write!(
-                    f,
-                    "waits for cluster {id}, which is to have no machines: its DesiredVMCount is 0"
-                )
-            }
-            Self::MachinesStarting { cluster, machines, said } => {
-                write!(f, "waits for cluster {cluster}: {} starting", count(*machines, "machine"))?;
-                if said.is_empty() { Ok(()) } else { write!(f, "; the last said: {said}") }
-            }
-            Self::MachineRefused { cluster, said } => {
-                write!(f, "waits for a machine of cluster {cluster}; the provider says: {said}")
-            }
-            Self::Withheld { cluster, why } => {
-                write!(f, "waits for machines of cluster {cluster}: {why}")
-            }
-            Self::Reclaimed { cluster, why } => {
-                write!(f, "waits: the machines of cluster {cluster} are reclaimed: {why}")
-            }
-            Self::PrepaidTaken => f.write_str(
-                "waits for machines: all that the operator set aside for the account are taken",
-            ),
-            Self::MachineQuota { used, limit } => {
-                write!(f, "waits for machines: the account uses {used} of the {limit} it may")
-            }
-            Self::CoreQuota { used, limit } => {
-                write!(f, "waits for machines: the account uses {used} of the {limit} cores it may")
-            }
-            Self::AttachedFull { cluster, limit } => write!(
-                f,
-                "waits for machines of cluster {cluster}: it has the {limit} that attached tasks may have"
-            ),
-            Self::Turn { cluster, others: u32::MAX } => {
-                write!(f, "waits behind {PLACE_MAX} or more tasks on cluster {cluster}")
-            }
-            Self::Turn { cluster, others } => {
-                write!(f, "waits behind {} on cluster {cluster}", count(*others, "other task"))
-            }
-            Self::Busy(id) => write!(f, "is next for a machine of cluster {id}; all are busy"),
-            Self::Placing => f.write_str("is about to be placed"),
-        }
-    }
-}
 
 impl World {
     /// Why a job is where it is; `None` when there is no such job.
@@ -381,20 +210,6 @@ impl World {
         let Some(queue) = self.queues.get(pool) else { return 0 };
         queue.range(..turn.clone()).take(PLACE_MAX).count()
     }
-}
-
-/// `1 machine`, `2 machines`.
-fn count(number: u32, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
-}
-
-fn counted(others: u32) -> String {
-    if others == u32::MAX { format!("{PLACE_MAX}+") } else { others.to_string() }
-}
-
-/// `` `a`, `b` ``.
-fn listed(names: &[TaskName]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The tasks that have to end before this one.

@@ -10,18 +10,20 @@
 //! - Indexes hold only what is needed: a queue exists only while it is not empty. A plan with
 //!   nothing to do looks at one empty set.
 //!
-//! Start at [`World`]; the rules are in `decide`, the changes in `apply`, the reads in `read`.
+//! Start at [`World`]; the rules are in `decide`, the changes in `apply`, the reads in `read`, and
+//! how a task or a machine moves through the indexes in `indexes`.
 
 use crate::{
     cluster::{Cluster, Worker},
+    indexes::{Shelf, Station},
     job::{Job, Task},
     lanes::{Lane, Pool},
     market::{Market, Purse},
     options::Options,
 };
 use gristmill_model::{
-    AccountId, ClusterId, Counts, JobId, JobState, Placement, RunId, TaskName, TaskState,
-    Timestamp, WorkerId, WorkerState, event::TokenUse,
+    AccountId, ClusterId, Counts, JobId, JobState, RunId, TaskName, Timestamp, WorkerId,
+    event::TokenUse,
 };
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
@@ -125,15 +127,6 @@ pub enum Made {
     Job(JobId),
     /// A cluster.
     Cluster(ClusterId),
-}
-
-/// Where a task stands in the indexes.
-#[derive(PartialEq, Eq, Clone)]
-struct Shelf {
-    queue: Option<Pool>,
-    starved: Option<Purse>,
-    /// Instances for which its lane has to find a machine.
-    unplaced: u32,
 }
 
 impl World {
@@ -244,51 +237,25 @@ impl World {
         let placement = &job.spec.tasks[name].placement;
         let shelf = Shelf::of(&job.tasks[name], placement);
         let turn = Turn { priority: Reverse(job.priority), job: id, task: name.clone() };
-        self.move_shelf(job.account, turn, &Shelf::NONE, &shelf);
-    }
-
-    fn move_shelf(&mut self, account: AccountId, turn: Turn, from: &Shelf, to: &Shelf) {
-        if from.unplaced != to.unplaced {
-            let pool = to.queue.as_ref().or(from.queue.as_ref());
-            let pool = pool.expect("who waits for a lane is in its queue");
-            self.change_lane(account, pool, |lane| {
-                lane.unplaced = lane.unplaced - u64::from(from.unplaced) + u64::from(to.unplaced);
-            });
-        }
-        if from.starved != to.starved {
-            for (purse, present) in [(from.starved, false), (to.starved, true)] {
-                if let Some(purse) = purse {
-                    put(&mut self.starved, (account, purse), turn.clone(), present);
-                }
-            }
-        }
-        if from.queue != to.queue {
-            if let Some(pool) = &from.queue {
-                put(&mut self.queues, pool.clone(), turn.clone(), false);
-                self.match_cluster(pool.cluster);
-            }
-            if let Some(pool) = &to.queue {
-                put(&mut self.queues, pool.clone(), turn, true);
-                self.match_cluster(pool.cluster);
-            }
-        }
+        self.move_shelf(job.account, turn, &Shelf::default(), &shelf);
     }
 
     /// The door to a machine: free places, deadlines and metrics follow.
     pub(crate) fn change_worker(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
         let worker = self.workers.get_mut(&id).expect("an event names a machine that exists");
         let worker = Arc::make_mut(worker);
-        let before = Station::of(worker, &self.options);
+        let (state, before) = (worker.state, Station::of(worker, &self.options));
         change(worker);
-        let after = Station::of(worker, &self.options);
-        let (pool, group) = (worker.pool(), worker.group.clone());
-        if before.state != after.state {
+        let (new_state, after) = (worker.state, Station::of(worker, &self.options));
+        let pool = worker.pool();
+        if state != new_state {
+            let group = worker.group.clone();
             let group = self.change_cluster(pool.cluster).groups.get_mut(&group);
             let metrics = &mut group.expect("a machine is in a group").metrics;
-            *metrics.of(before.state) -= 1;
-            *metrics.of(after.state) += 1;
+            *metrics.of(state) -= 1;
+            *metrics.of(new_state) += 1;
         }
-        self.move_station(pool, id, Some(before), Some(after));
+        self.move_station(&pool, id, &before, &after);
     }
 
     /// The door to what a cluster takes from its owner's quota: sizes, types, whether it is being
@@ -319,7 +286,7 @@ impl World {
             self.spot.insert(id);
         }
         self.workers.insert(id, Arc::new(worker));
-        self.move_station(pool, id, None, Some(station));
+        self.move_station(&pool, id, &Station::default(), &station);
     }
 
     /// Takes a machine out of the world.
@@ -332,92 +299,8 @@ impl World {
         let group = group.expect("a machine is in a group");
         group.workers.remove(&id);
         *group.metrics.of(worker.state) -= 1;
-        self.move_station(worker.pool(), id, Some(station), None);
+        self.move_station(&worker.pool(), id, &station, &Station::default());
         worker
-    }
-
-    fn move_station(
-        &mut self,
-        pool: Pool,
-        id: WorkerId,
-        before: Option<Station>,
-        after: Option<Station>,
-    ) {
-        let free = |station: &Option<Station>| station.as_ref().and_then(|s| s.free);
-        let due = |station: &Option<Station>| station.as_ref().and_then(|s| s.deadline);
-        if free(&before) != free(&after) {
-            if let Some(used) = free(&before) {
-                put(&mut self.free, pool.clone(), (used, id), false);
-            }
-            if let Some(used) = free(&after) {
-                put(&mut self.free, pool.clone(), (used, id), true);
-            }
-            self.match_cluster(pool.cluster);
-        }
-        let crowded = |station: &Option<Station>| station.as_ref().and_then(|s| s.crowded);
-        if crowded(&before) != crowded(&after) {
-            for (entry, present) in [(crowded(&before), false), (crowded(&after), true)] {
-                if let Some(entry) = entry {
-                    put(&mut self.crowded, pool.clone(), entry, present);
-                }
-            }
-        }
-        let present = |station: &Option<Station>| station.as_ref().is_some_and(|s| s.present);
-        if present(&before) != present(&after) {
-            let account = self.cluster_of(pool.cluster).account;
-            self.change_account(account, |account| {
-                account.present =
-                    account.present - u32::from(present(&before)) + u32::from(present(&after));
-            });
-        }
-        let busy = |station: &Option<Station>| station.as_ref().map_or(0, |s| u64::from(s.busy));
-        if pool.lane.is_some() && busy(&before) != busy(&after) {
-            let account = self.cluster_of(pool.cluster).account;
-            self.change_lane(account, &pool, |lane| {
-                lane.busy = lane.busy - busy(&before) + busy(&after);
-            });
-        }
-        let leaving = |station: &Option<Station>| station.as_ref().is_some_and(|s| s.leaving);
-        match (leaving(&before), leaving(&after)) {
-            (false, true) => drop(self.leaving.insert(id)),
-            (true, false) => drop(self.leaving.remove(&id)),
-            _ => {}
-        }
-        if due(&before) != due(&after) {
-            if let Some(at) = due(&before) {
-                self.deadlines.remove(&(at, Deadline::Worker(id)));
-            }
-            if let Some(at) = due(&after) {
-                self.deadlines.insert((at, Deadline::Worker(id)));
-            }
-        }
-    }
-
-    /// Whether a task waits on a cluster and a machine has room for it.
-    pub(crate) fn matches(&self, cluster: ClusterId) -> bool {
-        let own = Pool::own(cluster);
-        let own_free = self.free.contains_key(&own);
-        if own_free && self.queues.contains_key(&own) {
-            return true;
-        }
-        if self.lanes.is_empty() {
-            return false;
-        }
-        let waits = self.queues.range(own..).map(|(pool, _)| pool);
-        let mut waits = waits.take_while(|pool| pool.cluster == cluster);
-        waits.any(|pool| self.free.contains_key(pool) || own_free && self.shares_own(pool))
-    }
-
-    /// Keeps the list of clusters with something to place right when tasks or machines change.
-    pub(crate) fn match_cluster(&mut self, cluster: ClusterId) {
-        let matches = self.matches(cluster);
-        if matches != self.matchable.contains(&cluster) {
-            if matches {
-                self.matchable.insert(cluster);
-            } else {
-                self.matchable.remove(&cluster);
-            }
-        }
     }
 
     /// The door to what an account uses. An account that uses nothing is not kept.
@@ -446,60 +329,6 @@ impl World {
     }
 }
 
-impl Shelf {
-    const NONE: Self = Self { queue: None, starved: None, unplaced: 0 };
-
-    fn of(task: &Task, placement: &Placement) -> Self {
-        let open = matches!(task.state, TaskState::Waiting | TaskState::Running);
-        if !open || task.blocked_by > 0 {
-            return Self::NONE;
-        }
-        let (cluster, starved) = match placement {
-            Placement::Fixed(cluster) | Placement::Attach { cluster, .. } => (Some(*cluster), None),
-            Placement::Auto(shape) => {
-                let short = task.machines_short > 0 && !task.waiting.is_empty();
-                let starved = task.auto_cluster.is_none() || short;
-                (task.auto_cluster, starved.then(|| Purse::of(&shape.resource)))
-            }
-        };
-        let cluster = cluster.filter(|_| !task.waiting.is_empty());
-        let queue = cluster.map(|cluster| Pool { cluster, lane: task.lane.clone() });
-        let unplaced = if task.lane.is_some() { task.waiting.len() } else { 0 };
-        Self { queue, starved, unplaced }
-    }
-}
-
-/// Where a machine stands in the indexes.
-struct Station {
-    state: WorkerState,
-    /// Slots that hold a run.
-    busy: u32,
-    free: Option<u32>,
-    deadline: Option<Timestamp>,
-    crowded: Option<Crowded>,
-    present: bool,
-    leaving: bool,
-}
-
-impl Station {
-    fn of(worker: &Worker, options: &Options) -> Self {
-        let used = worker.used();
-        let most = options.slots_per_worker + worker.ahead;
-        let takes_work = worker.state == WorkerState::Running && worker.notice.is_none();
-        let room = takes_work && used < most;
-        let crowded = worker.state == WorkerState::Pending && !worker.not_for_room;
-        Self {
-            state: worker.state,
-            busy: used.min(options.slots_per_worker),
-            free: room.then_some(used),
-            deadline: worker.deadline(options),
-            crowded: crowded.then_some((worker.is_spot, worker.created, worker.id)),
-            present: worker.is_present(),
-            leaving: worker.is_leaving(),
-        }
-    }
-}
-
 fn move_counts(total: &mut Counts, before: Counts, after: Counts) {
     let step = |total: &mut u32, before: u32, after: u32| *total = *total - before + after;
     step(&mut total.waiting, before.waiting, after.waiting);
@@ -507,22 +336,4 @@ fn move_counts(total: &mut Counts, before: Counts, after: Counts) {
     step(&mut total.finished, before.finished, after.finished);
     step(&mut total.failed, before.failed, after.failed);
     step(&mut total.stopped, before.stopped, after.stopped);
-}
-
-/// Puts `item` into the set under `key`, or takes it out; an empty set is not kept.
-fn put<K: Ord + Clone, T: Ord + Clone>(
-    sets: &mut OrdMap<K, OrdSet<T>>,
-    key: K,
-    item: T,
-    present: bool,
-) {
-    if present {
-        sets.entry(key).or_default().insert(item);
-        return;
-    }
-    let set = sets.get_mut(&key).expect("an index holds what was put there");
-    set.remove(&item);
-    if set.is_empty() {
-        sets.remove(&key);
-    }
 }

@@ -6,8 +6,8 @@
 //! first as soon as a run ends.
 //!
 //! Invariants
-//! - Nothing that may have begun is taken back: a machine begins its runs in their order, and twice as many as
-//!   it executes at a time stay.
+//! - Nothing that may have begun is taken back: a machine begins its runs in their order, and
+//!   twice as many as it executes at a time stay.
 //! - Taking back uses up no retry; the machine is told to forget the run, and what it says of it
 //!   later is dropped.
 
@@ -56,15 +56,25 @@ impl Draft<'_> {
     }
 
     /// The runs that a machine holds ahead and has not begun, of jobs with a lower priority.
-    fn held_for_less(&self, worker: &Arc<Worker>, job: &Job) -> Vec<RunId> {
+    /// Neighbours are mostly of one job, and most jobs are looked at in vain.
+    fn held_for_less(&self, worker: &Worker, job: &Job) -> Vec<RunId> {
         let begun = 2 * self.world.options.slots_per_worker as usize;
-        let ahead = worker.runs.iter().skip(begun);
-        let less = |(_, what): &(&RunId, &crate::cluster::Assigned)| {
-            let other = self.world.job_of(what.job);
-            let state = other.tasks[&what.task].instance(what.instance);
-            other.priority < job.priority && matches!(state, Some(InstanceState::Placed { .. }))
+        let mut last: Option<(JobId, Option<&Arc<Job>>)> = None;
+        let mut lesser = |id: JobId| match last {
+            Some((known, found)) if known == id => found,
+            _ => {
+                let other = Some(self.world.job_of(id));
+                let found = other.filter(|other| other.priority < job.priority);
+                last = Some((id, found));
+                found
+            }
         };
-        ahead.filter(less).map(|(run, _)| *run).collect()
+        let held = worker.runs.iter().skip(begun).filter(|(_, what)| {
+            let state =
+                lesser(what.job).and_then(|it| it.tasks[&what.task].instance(what.instance));
+            matches!(state, Some(InstanceState::Placed { .. }))
+        });
+        held.map(|(run, _)| *run).collect()
     }
 
     fn take_back(&mut self, worker: WorkerId, run: RunId) {

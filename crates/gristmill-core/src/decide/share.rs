@@ -140,6 +140,9 @@ impl Draft<'_> {
 
     /// Machines that were only waiting for their last run go.
     pub(super) fn let_leavers_go(&mut self) {
+        if self.world.leaving.is_empty() {
+            return;
+        }
         while let Some(id) = self.eased.pop_first() {
             let Some(worker) = self.world.workers.get(&id).cloned() else { continue };
             if worker.is_leaving() && worker.runs.is_empty() {

@@ -1,7 +1,7 @@
 //! The users: what they ask for, and how they tidy up when the faults are over.
 
 use super::*;
-use gristmill_model::{AccountId, ClusterChange, GroupChange, GroupSpec, Quota, spec::Resource};
+use gristmill_model::{AccountId, ClusterChange, GroupChange, Quota, spec::Resource};
 
 impl Stage {
     pub(super) fn on_wish(&mut self) {
@@ -49,15 +49,28 @@ impl Stage {
         for instance_type in market.prices.keys().cloned() {
             wishes.push(Input::SetSpotPrice { instance_type, price: None });
         }
-        for account in market.quotas.keys().copied() {
-            wishes.push(Input::SetQuota { account, quota: Quota::default() });
-        }
         for account in [AccountId(1), AccountId(2)] {
+            wishes.push(Input::SetQuota { account, quota: self.enough_for(account) });
             for instance_type in users::kinds() {
                 wishes.push(Input::SetPrepaid { account, instance_type, machines: 8 });
             }
         }
         wishes.into_iter().try_for_each(|wish| self.input(wish, Sender::User(0)))
+    }
+
+    /// One machine more than users want for themselves, or jobs would have none at all.
+    fn enough_for(&self, account: AccountId) -> Quota {
+        let world = &self.region.world;
+        let clusters = world.clusters_of(account, None).filter(|it| !it.deleting);
+        let by_users = clusters.filter(|it| !self.is_automatic(it));
+        let by_users: u32 = by_users.filter(|it| !is_prepaid(it)).map(own_size).sum();
+        let machines = (by_users >= world.options().limits.machines_max).then_some(by_users + 1);
+        Quota { machines: machines.map(u64::from), ..Quota::default() }
+    }
+
+    fn is_automatic(&self, cluster: &Cluster) -> bool {
+        let mut tasks = self.region.world.all_jobs().flat_map(|job| job.tasks.values());
+        tasks.any(|task| task.auto_cluster == Some(cluster.id))
     }
 
     pub(super) fn is_needed(&self, cluster: ClusterId) -> bool {
@@ -70,10 +83,8 @@ impl Stage {
 
     /// One machine each: jobs go on, and the quota has room for automatic clusters.
     pub(super) fn is_unfit(&self, cluster: &Cluster) -> bool {
-        let mut tasks = self.region.world.all_jobs().flat_map(|job| job.tasks.values());
-        let automatic = tasks.any(|task| task.auto_cluster == Some(cluster.id));
         let own = own_size(cluster);
-        if automatic { own == 0 } else { own != 1 }
+        if self.is_automatic(cluster) { own == 0 } else { own != 1 }
     }
 
     /// For a cluster that is deleted, or for prepaid machines that all went to an older one.
@@ -93,8 +104,13 @@ impl Stage {
 
 /// Deleted, or prepaid without a machine.
 fn is_of_no_use(cluster: &Cluster) -> bool {
-    let prepaid = |group: &GroupSpec| group.resource == Resource::PrePaid;
-    cluster.deleting || (cluster.spec.groups.values().all(prepaid) && own_size(cluster) == 0)
+    cluster.deleting || (is_prepaid(cluster) && own_size(cluster) == 0)
+}
+
+/// Whether its own machines are prepaid: all clusters here have one group.
+fn is_prepaid(cluster: &Cluster) -> bool {
+    let own = cluster.spec.groups.get(&users::group());
+    own.is_some_and(|group| group.resource == Resource::PrePaid)
 }
 
 /// Machines of the groups that the user made.
