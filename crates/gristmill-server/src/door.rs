@@ -18,6 +18,7 @@ use crate::{
     keys::{KeyRing, Unwelcome, Welcome},
     messaging::board::Board,
     mill::{Clock, Mill, MillError},
+    places::Places,
     pressure::Pressure,
     registrar::Registrar,
     sessions::Sessions,
@@ -43,7 +44,7 @@ use gristmill_wire::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 /// When to come again after the server had no memory.
@@ -76,7 +77,7 @@ pub struct Door {
     /// What time it is.
     pub clock: Clock,
     /// Open streams of events.
-    pub followers: Arc<Semaphore>,
+    pub followers: Places,
     /// Whether the region is about to stop: open streams end then.
     pub halting: watch::Receiver<bool>,
     /// Bodies of requests under way.

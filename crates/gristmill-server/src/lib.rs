@@ -30,6 +30,7 @@ pub mod messaging;
 mod mill;
 mod pages;
 mod patience;
+mod places;
 mod pressure;
 mod promises;
 mod published;

@@ -24,6 +24,7 @@ use crate::{
     messaging::{MessageService, Messaging, MessagingError},
     mill::{Clock, Mill, MillError},
     pages, patience,
+    places::Places,
     pressure::Pressure,
     recovery::{Recovery, RecoveryError, recover},
     registrar::Registrar,
@@ -49,7 +50,7 @@ use gristmill_wire::agent::CONNECT_PATH;
 use http::Request;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 use tracing::{info, warn};
@@ -210,7 +211,7 @@ impl Region {
             catalogue,
             config: config.clone(),
             clock: clock.clone(),
-            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            followers: Places::new(FOLLOWERS_MAX),
             halting: halting.clone(),
             bodies: Bodies::new(bodies_bytes_max, config.overload.wait_max.into()),
             throttle: Throttle::new(config.throttle.clone()),

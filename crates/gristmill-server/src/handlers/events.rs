@@ -17,6 +17,7 @@ use crate::{
     door::{Call, Door, Reply},
     front::stopped,
     history,
+    places::Place,
     published::Published,
 };
 use axum::body::{Body, Bytes};
@@ -32,7 +33,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 /// How many streams are open at a time, over all accounts.
 pub const FOLLOWERS_MAX: usize = 1_024;
@@ -55,8 +56,8 @@ pub fn job_of<'a>(method: &str, path: &'a str) -> Option<&'a str> {
 pub async fn follow(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> {
     let published = door.mill.published().clone();
     let job = history::find(door, &published.world(), call.account, id).await?.id;
-    let permit = door.followers.clone().try_acquire_owned().map_err(|_| {
-        let message = format!("{FOLLOWERS_MAX} streams of events are open: ask again later");
+    let place = door.followers.take(call.account).ok_or_else(|| {
+        let message = "too many streams of events are open: ask again later";
         ApiError::new(Code::Throttling, message)
     })?;
     let follower = Follower {
@@ -70,7 +71,7 @@ pub async fn follow(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiErro
         told: 0,
         pace: Pace(Instant::now()),
         over: false,
-        _permit: permit,
+        _place: place,
     };
     Ok(Reply::Events(Body::from_stream(follower.stream())))
 }
@@ -88,7 +89,7 @@ struct Follower {
     told: u64,
     pace: Pace,
     over: bool,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// When a stream may look: each look takes [`LOOK_AGAIN`] out of what time puts in.

@@ -15,6 +15,7 @@ use crate::{
     config::SyncConfig,
     door::{Call, Door, Reply},
     history,
+    places::{Place, Places},
 };
 use gristmill_model::{
     AccountId, InstanceNo, JobId, JobSpec, JobState, Timestamp,
@@ -28,24 +29,22 @@ use gristmill_wire::{
     error::{ApiError, Code},
     time::WireTime,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The places of callers that wait.
 pub struct Waiters {
-    places: Semaphore,
+    places: Places,
     config: SyncConfig,
 }
 
 impl Waiters {
     /// Nobody waits yet.
     pub fn new(config: SyncConfig) -> Self {
-        Self { places: Semaphore::new(config.waiting_max as usize), config }
+        Self { places: Places::new(config.waiting_max as usize), config }
     }
 
-    fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.places.try_acquire().map_err(|_| {
-            let max = self.config.waiting_max;
-            let message = format!("{max} callers wait for results already, try again later");
+    fn place(&self, account: AccountId) -> Result<Place, ApiError> {
+        self.places.take(account).ok_or_else(|| {
+            let message = "too many callers wait for results already, try again later";
             ApiError::new(Code::Throttling, message)
         })
     }
@@ -61,7 +60,7 @@ struct Seen {
 
 /// `POST /jobs?sync`
 pub async fn create(door: &Door, call: &Call, query: &Query<'_>) -> Result<Reply, ApiError> {
-    let _place = door.waiters.place()?;
+    let _place = door.waiters.place(call.account)?;
     let (job, spec) = jobs::submit(door, call, query).await?;
     if spec.app.is_none() {
         unreachable!("submitting for a caller that waits takes calls of apps only");
