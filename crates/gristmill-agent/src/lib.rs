@@ -5,6 +5,10 @@
 //! task of its own from package to last upload ([`work`]). The agent outlives the server: while
 //! nobody answers it goes on with what it has, keeps every result, and calls again.
 //!
+//! The line, the runs with little to do beside their program, and the news of sandboxes share the first thread, so
+//! that what they tell each other wakes nobody; runs that move files have threads of their own
+//! ([`work::Threads`]).
+//!
 //! Invariants
 //! - A result is kept until the server says that it is durable.
 //! - The agent holds no state on disk: when it dies, its programs die with it, and the server

@@ -16,6 +16,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+/// As many bytes are read without leaving the thread.
+const FEW: u64 = 4096;
 /// How often it is looked although nothing was noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -76,9 +78,7 @@ async fn look(runs: &Runs, wish: ReadLog) -> LogBytes {
             LogBytes { request: wish.request, bytes, over }
         }
         Some(Log::File { file, over: ended }) => {
-            let read =
-                tokio::task::spawn_blocking(move || read_at(&file, wish.offset, wish.bytes_max));
-            let Ok(Ok(bytes)) = read.await else { return over };
+            let Ok(bytes) = read_file(file, wish).await else { return over };
             // A file that serves another run by now was taken from this one first.
             if !matches!(runs.log(wish.run, wish.stream), Some(Log::File { .. })) {
                 let bytes = Vec::new();
@@ -87,6 +87,19 @@ async fn look(runs: &Runs, wish: ReadLog) -> LogBytes {
             let over = ended && bytes.is_empty();
             LogBytes { request: wish.request, bytes, over }
         }
+    }
+}
+
+/// The bytes that are there. Few are read at once: they were written a moment ago, and another thread
+/// would cost more than they do.
+async fn read_file(file: PathBuf, wish: ReadLog) -> io::Result<Vec<u8>> {
+    let ReadLog { offset, bytes_max, .. } = wish;
+    match std::fs::metadata(&file)?.len().saturating_sub(offset) {
+        0 => Ok(Vec::new()),
+        1..=FEW => read_at(&file, offset, bytes_max),
+        _ => tokio::task::spawn_blocking(move || read_at(&file, offset, bytes_max))
+            .await
+            .map_err(io::Error::other)?,
     }
 }
 
@@ -136,7 +149,9 @@ mod tests {
         assert_eq!((&first.bytes[..], first.over), (&b"one"[..], false));
         let second = read_before(&runs, 3, || write("two")).await;
         assert_eq!((&second.bytes[..], second.over), (&b"two"[..], false));
-        let end = read_before(&runs, 6, || runs.ended(1, RunEnd::default(), None)).await;
+        let many = read_before(&runs, 6, || write(&"x".repeat(5_000))).await;
+        assert_eq!((many.bytes.len(), many.over), (100, false), "as many as are asked for");
+        let end = read_before(&runs, 5_006, || runs.ended(1, RunEnd::default(), None)).await;
         assert_eq!((end.bytes.len(), end.over), (0, true));
     }
 

@@ -136,12 +136,19 @@ const LATENCY: &[Row] = &[
     row("a hop of a chain of 1,000 tasks, ms", "chain.json", Spread("/hop_ms"), 2)
         .at_most(2.0, "ms"),
     row("a bare start of `true` in the same rounds, ms", "chain.json", Spread("/bare_ms"), 2),
+    row("a small synced append in the same rounds, ms", "chain.json", Spread("/sync_ms"), 2),
     row("`bcs sub --watch` of one `true`, p50, ms", "one.json", Number("/command/p50_ms"), 1)
         .at_most(8.0, "ms"),
     row("the same, p99, ms", "one.json", Number("/command/p99_ms"), 1).at_most(25.0, "ms"),
     row("of which the start of `bcs` alone, p50, ms", "one.json", Number("/client/p50_ms"), 1),
     row("by the API: create, events to the end, p50, ms", "one.json", Number("/api/p50_ms"), 1),
     row("the same, p99, ms", "one.json", Number("/api/p99_ms"), 1),
+    row("the region in memory, no disk: a hop, ms", "chain-memory.json", Spread("/hop_ms"), 2),
+    row("its bare start of `true`, ms", "chain-memory.json", Spread("/bare_ms"), 2),
+    row("`bcs sub --watch`, p50, ms", "one-memory.json", Number("/command/p50_ms"), 1),
+    row("the same, p99, ms", "one-memory.json", Number("/command/p99_ms"), 1),
+    row("by the API, p50, ms", "one-memory.json", Number("/api/p50_ms"), 1),
+    row("the same, p99, ms", "one-memory.json", Number("/api/p99_ms"), 1),
 ];
 
 const FOLLOW: &[Row] = &[
