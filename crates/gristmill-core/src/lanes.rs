@@ -195,8 +195,11 @@ impl World {
         let cluster = self.clusters.get(&pool.cluster).filter(|it| !it.deleting);
         let group = cluster.zip(lane.group.as_ref()).map(|(it, name)| &it.groups[name]);
         let Some(group) = group else { return 0 };
-        let not_come = group.desired.saturating_sub(group.alive()) + group.metrics.pending;
-        group.desired.saturating_sub(self.lane_wanted(pool, lane)).min(not_come)
+        match group.desired.saturating_sub(group.alive()) + group.metrics.pending {
+            // Most often: nothing more is asked.
+            0 => 0,
+            not_come => group.desired.saturating_sub(self.lane_wanted(pool, lane)).min(not_come),
+        }
     }
 
     /// How many instances of a lane the cluster's own machines take soon: they have room, or are

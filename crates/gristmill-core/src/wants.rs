@@ -47,13 +47,17 @@ impl World {
     /// Who comes first of those that want machines out of a purse, and how many these may be;
     /// never 0.
     pub(crate) fn first_want(&self, account: AccountId, purse: Purse) -> Option<(Want, u32)> {
-        let (first, kind) = self.first_in_line(account, purse, |_| true)?;
         match purse {
+            // No machine has less than a core.
+            Purse::Quota if self.quota_left(account, 1) == 0 => None,
             Purse::Quota => {
-                let left = self.quota_left(account, kind.as_ref());
+                let (first, kind) = self.first_in_line(account, purse, |_| true)?;
+                let left = self.quota_left(account, self.options.cores_of(kind.as_ref()));
                 (left > 0).then_some((first, left))
             }
             Purse::PrePaid => {
+                self.market.prepaid_of(account).next()?;
+                self.first_in_line(account, purse, |_| true)?;
                 let left = self.prepaid_left(account);
                 let some_left = |kind: Option<&_>| kind.is_some_and(|kind| left.contains_key(kind));
                 let (first, kind) = self.first_in_line(account, purse, some_left)?;
@@ -79,8 +83,9 @@ impl World {
         let starved = self.starved.get(&(account, purse)).into_iter().flatten();
         let mut starved = starved.map(|turn| (turn, self.type_for(turn)));
         let task = starved.find(|(_, kind)| will_do(kind.as_ref()));
-        let lanes = self.lanes_of(account).filter(|(pool, lane)| self.is_narrow(pool, lane));
+        let lanes = self.lanes_of(account).filter(|(_, lane)| lane.unplaced > 0);
         let lanes = lanes.filter(|(pool, _)| pool.purse() == Some(purse));
+        let lanes = lanes.filter(|(pool, lane)| self.is_narrow(pool, lane));
         let lanes = lanes.filter_map(|(pool, _)| Some((self.first_turn(pool)?, pool)));
         let lanes = lanes.map(|(turn, pool)| (turn, pool, self.type_of(pool)));
         let lane = lanes.filter(|(.., kind)| will_do(kind.as_ref())).min();
@@ -95,7 +100,7 @@ impl World {
     }
 
     fn is_narrow(&self, pool: &Pool, lane: &Lane) -> bool {
-        lane.unplaced > 0 && self.lane_size(pool, lane) < self.lane_wanted(pool, lane)
+        self.lane_size(pool, lane) < self.lane_wanted(pool, lane)
     }
 
     /// The type of the machines of a task's automatic cluster: what its owner made of the
@@ -112,12 +117,11 @@ impl World {
         kind.or_else(|| self.options.default_type.clone())
     }
 
-    /// How many more machines of a type the quota has room for.
-    fn quota_left(&self, account: AccountId, kind: Option<&InstanceTypeName>) -> u32 {
+    /// How many more machines of so many cores the quota has room for.
+    fn quota_left(&self, account: AccountId, cores: u64) -> u32 {
         let (used, may) = (self.account(account), self.allowance(account));
         let machines = may.machines.saturating_sub(used.machines.into());
-        let cores = may.cores.saturating_sub(used.cores);
-        let by_cores = cores / self.options.cores_of(kind).max(1);
+        let by_cores = may.cores.saturating_sub(used.cores) / cores.max(1);
         u32::try_from(machines.min(by_cores)).unwrap_or(u32::MAX)
     }
 
