@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 import traceback
+from datetime import datetime, timezone
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
@@ -387,6 +388,13 @@ def test_events_of_a_cluster_reach_a_queue_without_an_endpoint(region, account):
                      "Event": "OnClusterDeleted", "CreationTime": told[0]["CreationTime"]}], told
 
 
+def pause_of(region, job):
+    """How many seconds there are until the notices of a job are tried again; 0: they are not stuck."""
+    stuck = [found for found in region.call("GET", "/admin/notifications")["Items"] if job in found["Subject"]]
+    next_attempt = [datetime.fromisoformat(found["NextAttempt"].replace("Z", "+00:00")) for found in stuck]
+    return max([(at - datetime.now(timezone.utc)).total_seconds() for at in next_attempt], default=0)
+
+
 def test_a_missing_topic_holds_nobody_up_and_gets_its_events_when_it_comes(region, account):
     queue = subscribed(account, "fine")
 
@@ -403,6 +411,8 @@ def test_a_missing_topic_holds_nobody_up_and_gets_its_events_when_it_comes(regio
     fine = submit("fine")
     told = drained(queue, lambda messages: len(messages) >= 2)
     assert [(m["JobId"], m["Event"]) for m in told] == [(fine, "OnJobWaiting"), (fine, "OnJobFinished")], told
+    # Between the making of the topic and of the subscription no attempt may fall: its messages would reach nobody.
+    wait_for("a long pause of the lost one", lambda: pause_of(region, lost) > 2)
     later = subscribed(account, "not-there-yet")
     told = drained(later, lambda messages: len(messages) >= 2)
     assert [(m["JobId"], m["Event"]) for m in told] == [(lost, "OnJobWaiting"), (lost, "OnJobFinished")], told
