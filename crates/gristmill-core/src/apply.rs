@@ -148,9 +148,9 @@ impl World {
     // Jobs and tasks.
 
     fn add_job(&mut self, id: JobId, account: AccountId, spec: &Arc<JobSpec>, at: Timestamp) {
-        let job = new_job(id, account, spec, at);
-        assert!(self.jobs.insert(id, Arc::new(job)).is_none(), "a job id is used once");
-        self.account_jobs.insert((account, id));
+        let job = Arc::new(new_job(id, account, spec, at));
+        self.list_job(&job, true);
+        assert!(self.jobs.insert(id, job).is_none(), "a job id is used once");
         let instances = self.job_of(id).open_instances();
         self.change_account(account, |account| {
             account.jobs += 1;
@@ -173,8 +173,8 @@ impl World {
         }
         let (account, instances) = (self.job_of(id).account, self.job_of(id).open_instances());
         self.change_account(account, |account| account.instances -= instances);
-        let job = self.change_job(id);
-        job.state = job.state.next(event).expect("decide ends only jobs that may end");
+        let ended = self.job_of(id).state.next(event).expect("decide ends only jobs that may end");
+        let job = self.change_job_state(id, ended);
         job.ended = Some(at);
         job.message = message.to_owned();
         let job = Arc::clone(self.job_of(id));
@@ -182,8 +182,8 @@ impl World {
     }
 
     fn restart_job(&mut self, id: JobId) {
-        let job = self.change_job(id);
-        job.state = job.state.next(JobEvent::Start).expect("decide starts only ended jobs");
+        let begun = self.job_of(id).state.next(JobEvent::Start);
+        let job = self.change_job_state(id, begun.expect("decide starts only ended jobs"));
         (job.started, job.ended) = (None, None);
         job.message.clear();
         let (account, instances) = (job.account, job.open_instances());
@@ -205,7 +205,7 @@ impl World {
         let Some(job) = self.jobs.remove(&id) else { return };
         assert!(job.state.is_final(), "only an ended job is deleted");
         self.note_finished(&job, false);
-        self.account_jobs.remove(&(job.account, id));
+        self.list_job(&job, false);
         self.change_account(job.account, |account| account.jobs -= 1);
     }
 
@@ -267,10 +267,8 @@ impl World {
 
     fn start_run(&mut self, id: JobId, task: &TaskName, instance: InstanceNo, at: Timestamp) {
         self.change_task(id, task, |task| task.start_run(instance, at));
-        let job = self.change_job(id);
-        if let Ok(running) = job.state.next(JobEvent::InstanceStarted) {
-            job.state = running;
-            job.started = Some(at);
+        if let Ok(running) = self.job_of(id).state.next(JobEvent::InstanceStarted) {
+            self.change_job_state(id, running).started = Some(at);
         }
     }
 

@@ -175,7 +175,7 @@ impl World {
             let account = accounts.entry(job.account).or_default();
             account.jobs += 1;
             account.instances += job.open_instances();
-            fresh.account_jobs.insert((job.account, job.id));
+            fresh.list_job(job, true);
             fresh.jobs.insert(job.id, Arc::clone(job));
             fresh.note_finished(job, true);
             for name in job.tasks.keys() {
@@ -200,7 +200,7 @@ impl World {
         accounts.retain(|_, account| *account != Account::default());
         let same = [
             ("accounts", accounts.into_iter().collect::<imbl::OrdMap<_, _>>() == self.accounts),
-            ("jobs of accounts", fresh.account_jobs == self.account_jobs),
+            ("lists of jobs", fresh.job_lists == self.job_lists),
             ("clusters of accounts", fresh.account_clusters == self.account_clusters),
             ("queues", fresh.queues == self.queues),
             ("free places", fresh.free == self.free),

@@ -7,16 +7,39 @@
 
 use crate::{
     cluster::Worker,
-    job::Task,
+    job::{Job, Task},
     lanes::Pool,
     market::Purse,
     options::Options,
     world::{Crowded, Deadline, Turn, World},
 };
 use gristmill_model::{
-    AccountId, ClusterId, Placement, TaskState, Timestamp, WorkerId, WorkerState,
+    AccountId, ClusterId, JobId, JobState, Placement, TaskState, Timestamp, WorkerId, WorkerState,
 };
 use imbl::{OrdMap, OrdSet};
+
+/// What jobs are listed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum JobList {
+    /// All of an account.
+    Of(AccountId),
+    /// Those of an account in one state.
+    InState(AccountId, JobState),
+    /// Those with a task on a cluster.
+    OnCluster(ClusterId),
+}
+
+impl JobList {
+    /// All lists in which a job is, some more than once.
+    fn with(job: &Job) -> impl Iterator<Item = Self> + '_ {
+        let clusters = job.spec.tasks.iter().filter_map(|(name, spec)| match &spec.placement {
+            Placement::Fixed(cluster) | Placement::Attach { cluster, .. } => Some(*cluster),
+            Placement::Auto(_) => job.tasks[name].auto_cluster,
+        });
+        let own = [Self::Of(job.account), Self::InState(job.account, job.state)];
+        own.into_iter().chain(clusters.map(Self::OnCluster))
+    }
+}
 
 /// Where a task stands in the indexes. The default is nowhere.
 #[derive(PartialEq, Eq, Default)]
@@ -79,6 +102,36 @@ impl Station {
 }
 
 impl World {
+    /// Puts a job into its lists, or takes it out of all.
+    pub(crate) fn list_job(&mut self, job: &Job, present: bool) {
+        for list in JobList::with(job) {
+            match present {
+                true => drop(self.job_lists.insert((list, job.id))),
+                false => drop(self.job_lists.remove(&(list, job.id))),
+            }
+        }
+    }
+
+    /// Moves a job from one list to another.
+    pub(crate) fn move_in_lists(&mut self, job: JobId, from: Option<JobList>, to: Option<JobList>) {
+        if let Some(list) = from {
+            self.job_lists.remove(&(list, job));
+        }
+        if let Some(list) = to {
+            self.job_lists.insert((list, job));
+        }
+    }
+
+    /// The door to a job's state: its list follows.
+    pub(crate) fn change_job_state(&mut self, id: JobId, state: JobState) -> &mut Job {
+        let (account, before) = (self.job_of(id).account, self.job_of(id).state);
+        let [from, to] = [before, state].map(|state| Some(JobList::InState(account, state)));
+        self.move_in_lists(id, from, to);
+        let job = self.change_job(id);
+        job.state = state;
+        job
+    }
+
     /// Moves a task of an account in the indexes.
     pub(crate) fn move_shelf(&mut self, account: AccountId, turn: Turn, from: &Shelf, to: &Shelf) {
         if from.unplaced != to.unplaced {

@@ -4,13 +4,14 @@
 
 use crate::{
     cluster::{Assigned, Cluster, Group, Worker},
+    indexes::JobList,
     job::{Job, Task},
     options::Options,
     world::{Account, World},
 };
 use gristmill_model::{
     AccountId, ClusterId, Effect, Event, GroupName, InstanceNo, InstanceState, JobId, JobSpec,
-    JobState, Placement, RunId, TaskName, WorkerId, WorkerState,
+    JobState, RunId, TaskName, WorkerId, WorkerState,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -76,21 +77,26 @@ impl World {
     ) -> Box<dyn Iterator<Item = &'a Job> + 'a> {
         use std::ops::Bound::{Excluded, Included};
         let JobQuery { after, reverse, state, cluster } = *query;
-        let (first, last) = ((account, JobId(0)), (account, JobId(u128::MAX)));
+        // The shortest list that has all of them.
+        let list = match (cluster, state) {
+            (Some(cluster), _) => JobList::OnCluster(cluster),
+            (None, Some(state)) => JobList::InState(account, state),
+            (None, None) => JobList::Of(account),
+        };
+        let (first, last) = ((list, JobId(0)), (list, JobId(u128::MAX)));
         let range = match (after, reverse) {
             (None, _) => (Included(first), Included(last)),
             (Some(JobId(u128::MAX)), false) | (Some(JobId(0)), true) => {
                 return Box::new(std::iter::empty());
             }
-            (Some(job), false) => (Excluded((account, job)), Included(last)),
-            (Some(job), true) => (Included(first), Excluded((account, job))),
+            (Some(job), false) => (Excluded((list, job)), Included(last)),
+            (Some(job), true) => (Included(first), Excluded((list, job))),
         };
         let wanted = move |job: &&Job| {
-            state.is_none_or(|state| job.state == state)
-                && cluster.is_none_or(|cluster| uses_cluster(job, cluster))
+            job.account == account && state.is_none_or(|state| job.state == state)
         };
-        let jobs = self.account_jobs.range(range);
-        let jobs: Box<dyn Iterator<Item = &(AccountId, JobId)>> =
+        let jobs = self.job_lists.range(range);
+        let jobs: Box<dyn Iterator<Item = &(JobList, JobId)>> =
             if reverse { Box::new(jobs.rev()) } else { Box::new(jobs) };
         Box::new(jobs.map(|(_, id)| self.job_of(*id).as_ref()).filter(wanted))
     }
@@ -218,11 +224,4 @@ impl World {
         };
         events.iter().filter_map(worker).collect()
     }
-}
-
-fn uses_cluster(job: &Job, cluster: ClusterId) -> bool {
-    job.spec.tasks.iter().any(|(name, spec)| match &spec.placement {
-        Placement::Fixed(id) | Placement::Attach { cluster: id, .. } => *id == cluster,
-        Placement::Auto(_) => job.tasks[name].auto_cluster == Some(cluster),
-    })
 }

@@ -15,7 +15,7 @@
 
 use crate::{
     cluster::{Cluster, Worker},
-    indexes::{Shelf, Station},
+    indexes::{JobList, Shelf, Station},
     job::{Job, Task},
     lanes::{Lane, Pool},
     market::{Market, Purse},
@@ -41,7 +41,8 @@ pub struct World {
     pub(crate) market: Market,
     // Everything below follows from the above.
     pub(crate) accounts: OrdMap<AccountId, Account>,
-    pub(crate) account_jobs: OrdSet<(AccountId, JobId)>,
+    /// Jobs by what they are asked for by.
+    pub(crate) job_lists: OrdSet<(JobList, JobId)>,
     pub(crate) account_clusters: OrdSet<(AccountId, ClusterId)>,
     /// Tasks with instances to place, by where they run.
     pub(crate) queues: OrdMap<Pool, OrdSet<Turn>>,
@@ -141,7 +142,7 @@ impl World {
             tokens: OrdMap::new(),
             market: Market::default(),
             accounts: OrdMap::new(),
-            account_jobs: OrdSet::new(),
+            job_lists: OrdSet::new(),
             account_clusters: OrdSet::new(),
             queues: OrdMap::new(),
             free: OrdMap::new(),
@@ -216,7 +217,9 @@ impl World {
         let task = job.tasks.get_mut(name).expect("an event names a task that exists");
         let task = Arc::make_mut(task);
         let (state, counts, shelf) = (task.state, task.counts, Shelf::of(task, placement));
+        let own = task.auto_cluster;
         change(task);
+        let new_own = task.auto_cluster;
         let (new_state, new_counts, new_shelf) =
             (task.state, task.counts, Shelf::of(task, placement));
         move_counts(&mut job.instance_counts, counts, new_counts);
@@ -228,6 +231,9 @@ impl World {
             let turn = Turn { priority: Reverse(job.priority), job: id, task: name.clone() };
             let account = job.account;
             self.move_shelf(account, turn, &shelf, &new_shelf);
+        }
+        if own != new_own {
+            self.move_in_lists(id, own.map(JobList::OnCluster), new_own.map(JobList::OnCluster));
         }
     }
 

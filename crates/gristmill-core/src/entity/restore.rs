@@ -88,7 +88,7 @@ impl World {
         let missing = |to: String| RestoreError::Missing { what: id.to_string(), to };
         let spec = spec.ok_or_else(|| missing("its specification".to_owned()))?;
         let job = record.into_job(spec).map_err(|task| missing(format!("task `{task}`")))?;
-        self.account_jobs.insert((job.account, id));
+        self.list_job(&job, true);
         let instances = job.open_instances();
         self.change_account(job.account, |account| {
             account.jobs += 1;
