@@ -143,7 +143,8 @@ impl Common {
     /// Where the programs are; built, unless told otherwise.
     fn programs(&self, house: &House) -> Result<PathBuf> {
         if let Some(directory) = &self.programs {
-            return Ok(directory.clone());
+            // Agents are started in other directories.
+            return Ok(std::path::absolute(directory)?);
         }
         for what in [
             ["gristmill", "--bins"].as_slice(),
