@@ -5,9 +5,11 @@
 //! a bound of its own is better than no machine.
 
 use crate::network::Neighbours;
-use gristmill_runtime::{Disk, Identity, MemoryScratch, MountKind, Node, Root, SandboxMount};
+use gristmill_runtime::{
+    Disk, Identity, MemoryScratch, MountKind, Node, Root, SandboxMount, open_inside,
+};
 use gristmill_wire::agent::{AgentConfig, MachineConfig};
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open};
 use std::{
     fs::{self, DirBuilder},
     io,
@@ -186,8 +188,8 @@ fn show_names(node: &Node) -> io::Result<()> {
 fn is_inside(tree: &Path, path: &str) -> bool {
     let place = OFlags::PATH | OFlags::CLOEXEC;
     let opened = open(tree, place | OFlags::DIRECTORY, Mode::empty());
-    opened
-        .is_ok_and(|tree| openat2(&tree, path, place, Mode::empty(), ResolveFlags::IN_ROOT).is_ok())
+    let path = Path::new(path);
+    opened.is_ok_and(|tree| open_inside(tree, path, place, ResolveFlags::IN_ROOT).is_ok())
 }
 
 /// An empty directory of the sandbox's user.

@@ -13,9 +13,9 @@ use gristmill_mounts::{
     remote::Remote,
     upload::{Destination, PartSizes, UploadReport, Uploader},
 };
-use gristmill_runtime::{Layout, Located, MountKind, SandboxSpec};
+use gristmill_runtime::{Layout, Located, MountKind, SandboxSpec, open_inside};
 use gristmill_wire::agent::{Mapping, Streams, Task};
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open};
 use std::{
     fmt::Write,
     io,
@@ -251,8 +251,7 @@ fn below(top: OwnedFd, rest: &Path) -> io::Result<OwnedFd> {
     if rest.as_os_str().is_empty() {
         return Ok(top);
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(openat2(&top, rest, flags, Mode::empty(), ResolveFlags::IN_ROOT)?)
+    Ok(open_inside(top, rest, OFlags::DIRECTORY, ResolveFlags::IN_ROOT)?)
 }
 
 fn utf8() -> Locale {

@@ -16,11 +16,9 @@ use crate::{
     names::{KeyComponent, Locale, Origin},
     tree::KEY_BYTES_MAX,
 };
+use gristmill_runtime::open_inside;
 use rustix::{
-    fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat,
-        statat,
-    },
+    fs::{AtFlags, Dir, FileType, OFlags, ResolveFlags, Stat, fstat, readlinkat, statat},
     io::Errno,
 };
 use std::{
@@ -78,15 +76,8 @@ pub fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Res
     // Neither a pipe nor a terminal may hold us up; a mere look takes no such flags.
     let calm = OFlags::NONBLOCK | OFlags::NOCTTY;
     let calm = if flags.contains(OFlags::PATH) { OFlags::empty() } else { calm };
-    let flags = flags | OFlags::CLOEXEC | calm;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    loop {
-        match openat2(root, path, flags, Mode::empty(), resolve) {
-            // A rename somewhere made the kernel unsure.
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            outcome => return Ok(outcome?),
-        }
-    }
+    let rules = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    Ok(open_inside(root, path, flags | calm, rules)?)
 }
 
 /// Walks a tree and hands every item to `sink` until it breaks. `seen_as` is the absolute path the

@@ -9,13 +9,13 @@
 //! the file system, which cannot lead out either.
 
 use super::archive::ArchiveError;
-use crate::spec::Identity;
+use crate::{open_inside, spec::Identity};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{
         AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT,
-        Uid, chownat, fchmod, fchown, futimens, linkat, mkdirat, open, openat, openat2, renameat,
-        statat, symlinkat, unlinkat,
+        Uid, chownat, fchmod, fchown, futimens, linkat, mkdirat, open, openat, renameat, statat,
+        symlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -263,7 +263,7 @@ impl Tree {
             Manner::Package => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
             Manner::Image { .. } => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
         };
-        match openat2(&self.top, &path, PLACE, Mode::empty(), rules) {
+        match open_inside(&self.top, &path, PLACE, rules) {
             Ok(parent) => Ok(Some((parent, OsStr::from_bytes(last)))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),

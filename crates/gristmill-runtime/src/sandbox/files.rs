@@ -7,13 +7,13 @@
 use super::{AtStage, Setup, SetupError, traces::Gathered};
 use crate::{
     host::{Piece, Prepared, own_directory},
-    layout,
+    layout, open_inside,
     spec::{Identity, MountKind, Root, SandboxMount, Stage},
     sys,
 };
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, open, openat2},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, open},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -377,8 +377,7 @@ fn put_on(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Opens `path` as a program inside `root` would: links cannot lead out.
 fn find(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    Ok(openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?)
+    Ok(open_inside(root, path, OFlags::PATH, ResolveFlags::IN_ROOT)?)
 }
 
 fn is_directory(fd: BorrowedFd<'_>) -> io::Result<bool> {
