@@ -21,6 +21,7 @@ use gristmill_provider::{AgentLaunch, Presence, Provider, ProviderError, Retry};
 use gristmill_store::EffectId;
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -107,13 +108,14 @@ impl Hands {
     async fn serve(self, worker: WorkerId, mut orders: mpsc::UnboundedReceiver<Order>) {
         while let Some((id, effect)) = orders.recv().await {
             let removed = matches!(effect, Effect::RemoveWorker { .. });
-            let permit = self.at_once.acquire().await.expect("never closed");
             match &effect {
-                Effect::EnsureWorker(request) => self.ensure(request).await,
+                Effect::EnsureWorker(request) => {
+                    let _place = self.at_once.acquire().await.expect("never closed");
+                    self.ensure(request).await;
+                }
                 Effect::RemoveWorker { generation, .. } => self.remove(worker, *generation).await,
                 Effect::Notify(_) => {}
             }
-            drop(permit);
             if let Some(id) = id {
                 for _ in 0..faults::at(Point::OutboxStrike).times() {
                     self.mill.effects_done(vec![id]).await;
@@ -194,12 +196,7 @@ impl Hands {
     async fn remove(&self, worker: WorkerId, generation: Generation) {
         let span = info_span!("remove_worker", %worker, %generation);
         async {
-            let mut pause = PAUSE_FIRST;
-            while let Err(error) = self.dismiss(worker, generation).await {
-                warn!(%error, "could not remove; it is tried again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
-            }
+            until_done(&self.at_once, || self.dismiss(worker, generation)).await;
             info!("removed");
             self.asked().remove(&worker);
             self.tell(worker, generation, Seen::Gone).await;
@@ -314,6 +311,23 @@ impl Hands {
     }
 }
 
+/// Tries again until it is done. A place is taken for each attempt and not for the pauses: what cannot
+/// be done for long must not keep others from theirs.
+async fn until_done<F: Future<Output = Result<(), E>>, E: Display>(
+    places: &Semaphore,
+    attempt: impl Fn() -> F,
+) {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let place = places.acquire().await.expect("never closed");
+        let Err(error) = attempt().await else { return };
+        drop(place);
+        warn!(%error, "could not remove; it is tried again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
 /// Whom an effect concerns; notices are the notifier's business.
 fn worker_of(effect: &Effect) -> Option<WorkerId> {
     match effect {
@@ -341,5 +355,32 @@ fn refusal(error: &ProviderError) -> Seen {
     match error.retry() {
         Retry::Later => Seen::NoRoom { reason },
         Retry::Never => Seen::Refused { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Else as many machines whose process does not end as there are places would be the end of all
+    /// making and removing.
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_done_takes_no_place_while_it_pauses() {
+        let (places, attempts) = (Semaphore::new(1), Cell::new(0));
+        let undying = until_done(&places, || async {
+            attempts.set(attempts.get() + 1);
+            assert!(attempts.get() < 1_000, "the other one does not come to its turn");
+            Err("it does not end")
+        });
+        let other = async {
+            tokio::time::sleep(PAUSE_MAX * 3 + PAUSE_FIRST / 2).await;
+            until_done(&places, || async { Ok::<_, &str>(()) }).await;
+        };
+        tokio::select! {
+            () = undying => panic!("it cannot be done"),
+            () = other => {}
+        }
+        assert!(attempts.get() > 5, "it is tried again and again");
     }
 }
