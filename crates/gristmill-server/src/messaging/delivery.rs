@@ -164,15 +164,20 @@ impl Delivery {
         self.0.striker.settle().await;
     }
 
-    /// Drops the oldest notices of a subject that has too many.
+    /// Drops the oldest notices of a subject that has too many: all that are too many, as more may come
+    /// until the next attempt than one page holds.
     async fn drop_surplus(&self, subject: &str) {
         let (readers, name) = (self.0.readers.clone(), subject.to_owned());
         let counted = tokio::task::spawn_blocking(move || readers.notices_waiting(&name)).await;
         let Ok(Ok(waiting)) = counted else { return };
-        if waiting > self.0.config.waiting_max
+        let surplus = waiting.saturating_sub(self.0.config.waiting_max);
+        let mut surplus = usize::try_from(surplus).unwrap_or(usize::MAX);
+        while surplus > 0
             && let Ok(mut page) = self.page(subject).await
+            && !page.is_empty()
         {
-            page.truncate(usize::try_from(waiting - self.0.config.waiting_max).unwrap_or(0));
+            page.truncate(surplus);
+            surplus -= page.len();
             self.drop_notices(subject, &page, "there are more than `notifications.waiting_max`")
                 .await;
         }
@@ -318,5 +323,75 @@ impl Delivery {
 
     fn away(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (u32, Instant)>> {
         self.0.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::HistoryConfig,
+        messaging::{config::OutboundConfig, reach::Reach, rendered},
+        mill::Mill,
+        recovery::recover,
+    };
+    use gristmill_core::{IdMint, Options};
+    use gristmill_model::{
+        Effect, JobId, JobState,
+        notice::{Facts, Subject},
+    };
+    use gristmill_store::Batch;
+    use std::{net::SocketAddr, path::Path};
+    use tokio::sync::mpsc;
+
+    const SUBJECT: Subject = Subject::Job(JobId(1));
+
+    fn notice() -> Notice {
+        let task = "only".parse().expect("a legal name");
+        let facts = Facts::Task { task, state: JobState::Failed, started: None, ended: None };
+        let topic = "no-such-topic".to_owned();
+        let (account, endpoint, at) = (AccountId(1), String::new(), Timestamp(1));
+        Notice { account, about: SUBJECT, topic, endpoint, at, facts }
+    }
+
+    /// Delivers what waits in the books: so many notices for a topic that does not exist.
+    fn delivery(dir: &Path, waiting: usize, waiting_max: u64) -> (Delivery, Readers) {
+        let mut recovered = recover(dir, Options::default()).expect("opens");
+        let effects: Vec<_> = (0..waiting).map(|_| Effect::Notify(Box::new(notice()))).collect();
+        let batch = Batch { events: &[], effects: &effects, archived: &[], at: Timestamp(1) };
+        recovered.store.commit(&batch).expect("written");
+        let readers = recovered.store.readers();
+        let clock: Clock = Arc::new(|| Timestamp(1));
+        let (ids, history) = (IdMint::new([7; 32]), HistoryConfig::default());
+        let (hands, news) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().0);
+        let mill = Mill::start((recovered, history), ids, clock.clone(), hands, news);
+        let messages = dir.join("messages.db");
+        let messages = Messages::open(&messages, clock.clone(), Arc::new(rendered)).expect("opens");
+        let reach = Reach::of(&OutboundConfig::default()).expect("legal");
+        let listen = SocketAddr::from(([127, 0, 0, 1], 1));
+        let delivery = Delivery::new(
+            readers.clone(),
+            Striker::start(mill),
+            messages,
+            Outside::new(reach),
+            OwnEndpoints::new("cn-local", listen, &[]),
+            NotificationConfig { waiting_max, ..NotificationConfig::default() },
+            clock,
+        );
+        (delivery, readers)
+    }
+
+    /// Between two attempts there may come more than a page: what waits would grow for ever.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_what_cannot_be_delivered_no_more_waits_than_may() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let waiting_max = 50;
+        let (delivery, readers) = delivery(dir.path(), 3 * NOTICES_PAGE, waiting_max);
+        let round = delivery.round(&SUBJECT.to_string()).await;
+        assert_eq!(round.delivered, 0);
+        assert!(round.failure.is_some_and(|why| why.contains("no-such-topic")));
+        let left = readers.notices(&SUBJECT.to_string(), 1_000).expect("read");
+        assert_eq!(left.len() as u64, waiting_max);
+        assert_eq!(left.last().map(|it| it.id.0), Some(300), "the oldest go");
     }
 }
