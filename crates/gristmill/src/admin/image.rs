@@ -78,6 +78,9 @@ pub struct Import {
 pub struct Check {
     /// Id of the image
     image: String,
+    /// How long programs may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u32,
     /// What to run in it as well, behind `--`
     #[arg(last = true)]
     command: Vec<String>,
@@ -199,7 +202,7 @@ impl Check {
         let library = directory.parent().and_then(Path::parent).unwrap_or(directory);
         Library::of(library).check(&name, &Teller::default())?;
         eprintln!("starting a program in it");
-        trial::run_in(hold.root(), &self.command)
+        trial::run_in(hold.root(), self.timeout, &self.command)
     }
 }
 

@@ -14,9 +14,9 @@ use std::{
     os::unix::fs::{DirBuilderExt, chown},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    sync::mpsc,
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What every image must do: start a shell, and let programs write. If it has the service that sets up
@@ -41,17 +41,21 @@ pub struct Trial {
     /// An empty directory.
     #[arg(long)]
     directory: PathBuf,
+    /// How long programs may take, in seconds.
+    #[arg(long)]
+    timeout: u32,
     /// What to run in it.
     #[arg(last = true)]
     command: Vec<String>,
 }
 
-/// Tries the tree in a process of its own. What the program says goes to standard error; the error is
-/// why it did not end well.
-pub fn run_in(tree: &Path, command: &[String]) -> anyhow::Result<()> {
+/// Tries the tree in a process of its own, for so many seconds at most. What the program says goes to
+/// standard error; the error is why it did not end well.
+pub fn run_in(tree: &Path, timeout: u32, command: &[String]) -> anyhow::Result<()> {
     let directory = tempfile::tempdir().context("could not make a directory")?;
     let mut child = Command::new(setup::this_program());
     child.arg("trial").arg("--tree").arg(tree).arg("--directory").arg(directory.path());
+    child.args(["--timeout", &timeout.to_string()]);
     child.arg("--").args(command).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = child.output().context("could not start a process for the trial")?;
     let why = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -108,9 +112,11 @@ impl Trial {
         let (said, program_says) = io::pipe().context("could not make a pipe")?;
         let errors = program_says.try_clone().context("could not double a pipe")?;
         let told = repeat(said);
-        let _handle =
+        let handle =
             spawner.spawn(&sandbox, &program, program_says.into(), errors.into(), listener)?;
-        let verdict = judge(&hear);
+        let verdict = judge(&hear, Duration::from_secs(self.timeout.into()));
+        // Most often it has ended, and then nobody hears that.
+        let _ = handle.kill();
         // What it left behind cannot keep the pipe open for long, and the check not at all.
         let _ = told.recv_timeout(LAST_WORDS_MAX);
         verdict
@@ -136,18 +142,24 @@ fn steers(letter: char) -> bool {
     letter.is_control() && !matches!(letter, '\n' | '\t')
 }
 
-fn judge(events: &mpsc::Receiver<RunEvent>) -> anyhow::Result<()> {
-    for event in events {
-        match event {
-            RunEvent::Started { .. } => {}
-            RunEvent::Failed(failure) => bail!("no program starts in it: {failure}"),
-            RunEvent::Exited(ended) => match ended.exit {
+fn judge(events: &mpsc::Receiver<RunEvent>, time_max: Duration) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match events.recv_timeout(time_max.saturating_sub(begun.elapsed())) {
+            Ok(RunEvent::Started { .. }) => {}
+            Ok(RunEvent::Failed(failure)) => bail!("no program starts in it: {failure}"),
+            Ok(RunEvent::Exited(ended)) => match ended.exit {
                 Exit::Code(0) => return Ok(()),
                 Exit::Code(code) => bail!("the program in it ended with exit code {code}"),
                 Exit::Signal(number) => bail!("the program in it was ended by signal {number}"),
                 Exit::OutOfMemory => bail!("the program in it used too much memory"),
             },
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("the program in it did not end within {} seconds", time_max.as_secs())
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("nothing was heard of the program in it")
+            }
         }
     }
-    bail!("nothing was heard of the program in it")
 }
