@@ -134,7 +134,7 @@ def example_disks_that_do_not_fit_wait(stage):
         return [machine for machine in stage.machines(cluster) if machine["State"] == "Pending"]
 
     (machine,) = wait_for("a machine that waits", waiting)
-    assert machine["Hint"] == "no room for the machine's disks of 51 GB: 51 of 100 GB are promised", machine
+    assert machine["Hint"] == "no room on the host for the machine's disks of 51 GB", machine
     assert machine["ErrorCode"] == 0, machine
     stage.region.call("PUT", f"/clusters/{cluster}", {"Groups": {"group": {"DesiredVMCount": 1}}})
     wait_for("one machine", lambda: [machine["State"] for machine in stage.machines(cluster)] == ["Running"])

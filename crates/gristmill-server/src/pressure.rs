@@ -13,6 +13,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tracing::warn;
 
 /// For so long a look is good.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -54,15 +55,16 @@ impl Pressure {
         configured.min(self.bytes_max / 3 / TIMES_A_BODY)
     }
 
-    /// `Err`: how many bytes are taken and how many may be, when there is no room for more.
-    pub fn check(&self) -> Result<(), (u64, u64)> {
+    /// Whether there is no room for more. How much is taken is said in the log: the accounts share it, and
+    /// none is told of the others.
+    pub fn is_high(&self) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = seen.look.filter(|(at, _)| at.elapsed() < LOOK_AGAIN);
         let bytes = match fresh {
             Some((_, bytes)) => bytes,
             None => self.look(&mut seen),
         };
-        if bytes > self.bytes_max { Err((bytes, self.bytes_max)) } else { Ok(()) }
+        bytes > self.bytes_max
     }
 
     fn look(&self, seen: &mut Seen) -> u64 {
@@ -71,6 +73,13 @@ impl Pressure {
             give_back();
             bytes = taken();
             seen.asked = Some(Instant::now());
+            if bytes > self.bytes_max {
+                let [taken_mib, bound_mib] = [bytes, self.bytes_max].map(|bytes| bytes >> 20);
+                warn!(
+                    taken_mib,
+                    bound_mib, "no memory for more: what would make the server grow is refused"
+                );
+            }
         }
         seen.look = Some((Instant::now(), bytes));
         bytes
@@ -152,11 +161,10 @@ mod tests {
         let found = group_files("5:cpu,memory:/a\n3:pids:/b\n0::/b/c d\n");
         assert_eq!(found, files.map(PathBuf::from));
         assert!(taken() > 0 && there_is() > 0);
-        assert!(Pressure::new(0).check().is_ok());
+        assert!(!Pressure::new(0).is_high());
         let pressure = Pressure::new(2_400);
         assert_eq!([50, 500].map(|bytes| pressure.bodies_bytes_max(bytes)), [50, 100]);
-        let (taken, bound) = Pressure::new(1).check().expect_err("nothing fits into a byte");
-        assert!(taken > bound && bound == 1);
+        assert!(Pressure::new(1).is_high(), "nothing fits into a byte");
     }
 
     #[test]

@@ -6,10 +6,12 @@
 
 use gristmill_core::{Worker, World};
 use gristmill_model::{WorkerState, event::EnsureWorker, spec::Configs};
+use tracing::warn;
 
 const GIB: u64 = 1 << 30;
 
-/// Why there is no room for the disks of this machine. `bytes_max` 0: there is no bound.
+/// Why there is no room for the disks of this machine, for its owner, who is told nothing of what others
+/// have. `bytes_max` 0: there is no bound.
 pub fn no_room(world: &World, request: &EnsureWorker, bytes_max: u64) -> Option<String> {
     let own = world.any_cluster(request.cluster).map_or(0, |it| promised(&it.spec.configs));
     if bytes_max == 0 || own == 0 {
@@ -40,13 +42,14 @@ fn is_before(other: &Worker, this: &Worker) -> bool {
 }
 
 fn refusal(own: u64, others: u64, bytes_max: u64) -> Option<String> {
-    (own + others > bytes_max).then(|| {
-        format!(
-            "no room for the machine's disks of {} GB: {} of {} GB are promised",
-            own / GIB,
-            others / GIB,
-            bytes_max / GIB
-        )
+    if own + others <= bytes_max {
+        return None;
+    }
+    let [own_gb, others_gb, bound_gb] = [own, others, bytes_max].map(|bytes| bytes / GIB);
+    warn!(own_gb, others_gb, bound_gb, "disks that do not fit (`local.disks_bytes_max`)");
+    Some(match own > bytes_max {
+        true => format!("the machine's disks of {own_gb} GB are larger than the host allows"),
+        false => format!("no room on the host for the machine's disks of {own_gb} GB"),
     })
 }
 
@@ -55,9 +58,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_exactly_fits() {
+    fn what_fits_exactly_fits_and_of_others_nothing_is_told() {
         assert_eq!(refusal(40 * GIB, 60 * GIB, 100 * GIB), None);
         let said = refusal(41 * GIB, 60 * GIB, 100 * GIB).expect("too much");
-        assert_eq!(said, "no room for the machine's disks of 41 GB: 60 of 100 GB are promised");
+        assert_eq!(said, "no room on the host for the machine's disks of 41 GB");
+        let said = refusal(101 * GIB, 0, 100 * GIB).expect("it never fits");
+        assert_eq!(said, "the machine's disks of 101 GB are larger than the host allows");
     }
 }
