@@ -76,6 +76,20 @@ async fn a_store_is_opened_once() {
     assert!(error.contains("lock"), "{error}");
 }
 
+#[test]
+fn a_lock_that_is_let_go_in_a_moment_is_waited_for() {
+    let directory = tempfile::tempdir().expect("makes a directory");
+    // As a child of an earlier process has it that was forked and has not executed its program.
+    let inherited = std::fs::File::create(directory.path().join("lock")).expect("makes a file");
+    inherited.lock().expect("nobody has it");
+    let later = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(40));
+        drop(inherited);
+    });
+    open(directory.path());
+    later.join().expect("it only waits");
+}
+
 #[tokio::test]
 async fn replaced_and_deleted_bytes_leave_the_disk() {
     let directory = tempfile::tempdir().expect("makes a directory");

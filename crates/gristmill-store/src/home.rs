@@ -1,7 +1,9 @@
 //! The data directory: one server at a time, and nobody else may look inside.
 //!
 //! The lock belongs to the open file, so the kernel takes it back when the process ends, however
-//! it ends. The number written into the file is only for the message to a person.
+//! it ends. A child has the file, too, from its fork until it executes its program; so a lock that is
+//! held is tried for a moment before it is somebody else's. The number written into the file is only
+//! for the message to a person.
 
 use crate::error::StoreError;
 use std::{
@@ -9,7 +11,8 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process,
+    process, thread,
+    time::Duration,
 };
 
 /// The file with the books.
@@ -17,6 +20,11 @@ pub(crate) const DATABASE: &str = "gristmill.db";
 
 /// In a directory as long as a copy is being put into it.
 pub(crate) const UNFINISHED: &str = "restore-unfinished";
+
+/// How often a lock is tried before somebody else has the directory.
+const LOCK_TRIES: usize = 50;
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A data directory that belongs to this process until the value is dropped.
 #[derive(Debug)]
@@ -34,7 +42,7 @@ impl Home {
         }
         let lock_path = path.join("lock");
         let mut lock = open_private(&lock_path).map_err(|source| prepare(&lock_path, source))?;
-        match lock.try_lock() {
+        match lock_patiently(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = holder(&mut lock);
@@ -82,6 +90,16 @@ pub(crate) fn open_private(path: &Path) -> io::Result<File> {
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
     }
     Ok(file)
+}
+
+fn lock_patiently(lock: &File) -> Result<(), TryLockError> {
+    for _ in 1..LOCK_TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            outcome => return outcome,
+        }
+    }
+    lock.try_lock()
 }
 
 fn sign(lock: &mut File) -> io::Result<()> {
@@ -139,5 +157,20 @@ mod tests {
         assert!(refused.contains(&format!("(process {})", process::id())), "{refused}");
         drop(first);
         assert!(Home::take(top.path()).is_ok());
+    }
+
+    #[test]
+    fn who_keeps_the_lock_a_moment_longer_is_waited_for() {
+        let top = tempfile::tempdir().expect("a directory");
+        let first = Home::take(top.path()).expect("free");
+        // As a child of the first server has it that was forked and has not executed its program.
+        let inherited = first._lock.try_clone().expect("cloned");
+        drop(first);
+        let later = thread::spawn(move || {
+            thread::sleep(2 * LOCK_PAUSE);
+            drop(inherited);
+        });
+        assert!(Home::take(top.path()).is_ok());
+        later.join().expect("it only waits");
     }
 }

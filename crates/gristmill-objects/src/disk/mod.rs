@@ -43,11 +43,12 @@ use rows::{Content, Piece};
 use rusqlite::Connection;
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 use tokio::sync::Semaphore;
 use writer::{Change, Writer};
@@ -57,6 +58,11 @@ const APPEND_LOCKS: usize = 64;
 
 /// Look-ups and listings at once. More would only wait for the disk, with a cache each.
 const READERS_MAX: usize = 32;
+
+/// How often a lock is tried before somebody else has the store.
+const LOCK_TRIES: usize = 50;
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Objects in a local directory.
 pub struct DiskStore {
@@ -192,10 +198,22 @@ fn content_of(
 fn lock(directory: &Path) -> Result<File, ObjectError> {
     let open = || {
         let file = File::create(directory.join("lock"))?;
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        lock_patiently(&file)?;
         io::Result::Ok(file)
     };
     open().map_err(|e| io_error(format!("lock the object store in {}", directory.display()), e))
+}
+
+/// The lock belongs to the open file, which a child has, too, from its fork until it executes its
+/// program: the lock of whoever just let it go may be held a moment longer.
+fn lock_patiently(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            outcome => return outcome,
+        }
+    }
+    file.try_lock()
 }
 
 fn sweep_in_background(files: Arc<Files>, readers: Arc<Readers>) -> Result<(), ObjectError> {
