@@ -4,7 +4,7 @@
 //! the rest. An obstacle is the first thing that is missing: predecessors, the cluster, machines
 //! (starting, refused, too dear, not set aside, beyond the quota), or a turn.
 //!
-//! Start at [`World::why`] and [`World::obstacle`]; `obstacle` has the words.
+//! Start at [`World::why`] and [`World::obstacles`]; `obstacle` has the words.
 
 mod obstacle;
 
@@ -18,12 +18,15 @@ use gristmill_model::{
     GroupName, JobId, Placement, TaskName, WorkerId, WorkerState, spec::Resource,
 };
 use obstacle::{PLACE_MAX, count};
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 pub use obstacle::Obstacle;
 
 /// How many tasks are looked at for the one that a job's sentence tells of.
 const TASKS_MAX: usize = 10_000;
+
+/// How many of the tasks that another one waits for are named.
+const NAMED_MAX: usize = 20;
 
 impl World {
     /// Why a job is where it is; `None` when there is no such job.
@@ -59,10 +62,23 @@ impl World {
         Some((name.clone(), self.obstacle_of(job, name, task)?))
     }
 
-    /// What stands in the way of a task; `None`: nothing of it waits for a machine.
-    pub fn obstacle(&self, id: JobId, name: &TaskName) -> Option<Obstacle> {
-        let job = self.jobs.get(&id)?;
-        self.obstacle_of(job, name, job.tasks.get(name)?)
+    /// What stands in the way of the first `tasks_max` tasks of which something waits for a machine.
+    /// Looks at the dependencies of the job once.
+    pub fn obstacles(&self, id: JobId, tasks_max: usize) -> Vec<(TaskName, Obstacle)> {
+        let Some(job) = self.jobs.get(&id) else { return Vec::new() };
+        let waits = |task: &Task| !task.state.is_final() && !task.waiting.is_empty();
+        let tasks = job.tasks.iter().filter(|(_, task)| waits(task)).take(tasks_max);
+        let (blocked, free): (Vec<_>, Vec<_>) = tasks.partition(|(_, task)| task.blocked_by > 0);
+        let mut before = before(job, blocked.iter().map(|(name, _)| *name));
+        let blocked = blocked.iter().map(|(name, task)| {
+            let names = before.remove(name).unwrap_or_default();
+            ((*name).clone(), waits_for(task, names))
+        });
+        let free = free
+            .iter()
+            .filter_map(|(name, task)| Some(((*name).clone(), self.obstacle_of(job, name, task)?)));
+        let all: BTreeMap<_, _> = blocked.chain(free).collect();
+        all.into_iter().collect()
     }
 
     fn obstacle_of(&self, job: &Job, name: &TaskName, task: &Task) -> Option<Obstacle> {
@@ -70,7 +86,8 @@ impl World {
             return None;
         }
         if task.blocked_by > 0 {
-            return Some(Obstacle::Tasks(before(job, name)));
+            let names = before(job, [name].into_iter()).remove(name).unwrap_or_default();
+            return Some(waits_for(task, names));
         }
         let Some(id) = job.cluster_of(name) else { return Some(self.nothing_left(job, name)) };
         let Some(cluster) = self.clusters.get(&id).filter(|it| !it.deleting) else {
@@ -212,12 +229,26 @@ impl World {
     }
 }
 
-/// The tasks that have to end before this one.
-fn before(job: &Job, name: &TaskName) -> Vec<TaskName> {
-    let holds_back = |before: &TaskName| job.holds_back(&job.tasks[before]);
-    let dependencies = job.spec.dependencies.iter();
-    dependencies
-        .filter(|(before, after)| after.contains(name) && holds_back(before))
-        .map(|(before, _)| before.clone())
-        .collect()
+/// For each of these tasks those that have to end before it, of many the first.
+fn before<'a>(
+    job: &'a Job,
+    names: impl Iterator<Item = &'a TaskName>,
+) -> BTreeMap<&'a TaskName, Vec<TaskName>> {
+    let mut found: BTreeMap<_, Vec<_>> = names.map(|name| (name, Vec::new())).collect();
+    for (earlier, later) in &job.spec.dependencies {
+        if !job.holds_back(&job.tasks[earlier]) {
+            continue;
+        }
+        for name in later {
+            if let Some(names) = found.get_mut(name).filter(|names| names.len() < NAMED_MAX) {
+                names.push(earlier.clone());
+            }
+        }
+    }
+    found
+}
+
+fn waits_for(task: &Task, names: Vec<TaskName>) -> Obstacle {
+    let others = task.blocked_by.saturating_sub(names.len() as u32);
+    Obstacle::Tasks { names, others }
 }

@@ -230,3 +230,30 @@ fn groups_and_clusters_are_shown_to_their_owner_only() {
     assert!(stage.world.cluster(TWO, mine).is_none());
     assert_eq!(stage.world.account(ONE).machines, 2);
 }
+
+/// A job of thousands of tasks that each wait for thousands would be told in gigabytes.
+#[test]
+fn of_many_tasks_that_one_waits_for_some_are_named_and_the_others_counted() {
+    let mut stage = Stage::new(1);
+    let cluster = Placement::Fixed(stage.cluster(ONE, 1));
+    let name = |kind: char, number: usize| -> TaskName {
+        format!("{kind}{number:03}").parse().expect("a task name")
+    };
+    let task = |name: TaskName| (name, a_task(1, &cluster));
+    let first = (0..100).map(|number| name('a', number));
+    let last: BTreeSet<TaskName> = (0..100).map(|number| name('b', number)).collect();
+    let tasks = first.clone().chain(last.iter().cloned()).map(task).collect();
+    let dependencies = first.map(|name| (name, last.clone())).collect();
+    let spec = Arc::new(JobSpec { tasks, dependencies, ..a_job("job") });
+    let made = stage.input(Input::SubmitJob { account: ONE, spec, token: None });
+    let Answer::Job(job) = made else { panic!("{made:?}") };
+    let obstacles = stage.world.obstacles(job, 150);
+    assert_eq!(obstacles.len(), 150);
+    let said: Vec<String> = obstacles.iter().map(|(_, it)| it.to_string()).collect();
+    assert!(said[0].contains("1 machine starting"), "{}", said[0]);
+    assert_eq!(obstacles[149].0, name('b', 49));
+    assert!(said[149].starts_with("waits for `a000`, `a001`, "), "{}", said[149]);
+    assert!(said[149].ends_with("`a019` and 80 other tasks"), "{}", said[149]);
+    let facts = obstacles[149].1.facts();
+    assert_eq!(facts[1], ("Others", "80".to_owned()));
+}

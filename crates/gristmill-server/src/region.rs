@@ -270,7 +270,6 @@ impl Region {
     }
 }
 
-/// What machines are told of the region.
 /// What machines of this host are started with.
 fn launch(
     config: &RegionConfig,
@@ -291,6 +290,7 @@ fn launch(
     }
 }
 
+/// What machines are told of the region.
 fn briefing(config: &RegionConfig, oss_address: SocketAddr, seats: &Seats) -> Briefing {
     Briefing {
         region: config.region.clone(),

@@ -101,7 +101,8 @@ fn failure(instance: &Instance) -> Vec<String> {
 fn say_obstacle(obstacle: &Obstacle, language: Language) -> String {
     let fact = |name: &str| obstacle.facts.get(name).map_or("", String::as_str);
     let text = match obstacle.code.as_str() {
-        "Tasks" => m::WHY_TASKS,
+        "Tasks" if fact("Others").is_empty() => m::WHY_TASKS,
+        "Tasks" => m::WHY_MANY_TASKS,
         "ClusterDeleted" => m::WHY_CLUSTER_DELETED,
         "ClusterEmpty" => m::WAITS_EMPTY_CLUSTER,
         "MachinesStarting" if fact("Said").is_empty() => m::WHY_STARTING,
@@ -194,6 +195,13 @@ mod tests {
         assert_eq!(
             say_obstacle(&quota, Language::Chinese),
             "正在等待机器：账号已使用 3 台机器，最多 4 台"
+        );
+        let many = read(
+            r#"{"TaskName": "a", "Code": "Tasks", "Message": "waits", "Facts": {"Tasks": "`x`, `y`", "Others": "3"}}"#,
+        );
+        assert_eq!(
+            say_obstacle(&many, Language::Chinese),
+            "正在等待任务 `x`, `y` 以及另外 3 个任务"
         );
         let newer = read(r#"{"TaskName": "a", "Code": "Weather", "Message": "waits for rain"}"#);
         assert_eq!(say_obstacle(&newer, Language::Chinese), "waits for rain");

@@ -90,6 +90,7 @@ table! {
     NEEDS_YES { "nobody is here to ask: say yes with -y" "无法询问确认，请加 -y" }
 
     WHY_TASKS { "waits for {tasks}" "正在等待任务 {tasks}" }
+    WHY_MANY_TASKS { "waits for {tasks} and {others} other task(s)" "正在等待任务 {tasks} 以及另外 {others} 个任务" }
     WHY_CLUSTER_DELETED { "waits for cluster {cluster}, which was deleted" "集群 {cluster} 已被删除" }
     WHY_STARTING { "waits for cluster {cluster}: {machines} machine(s) starting" "正在等待集群 {cluster}：{machines} 台机器正在启动" }
     WHY_STARTING_AGAIN { "waits for cluster {cluster}: {machines} machine(s) starting; the last said: {said}" "正在等待集群 {cluster}：{machines} 台机器正在启动；上一次的原因：{said}" }

@@ -10,7 +10,12 @@ pub(super) const PLACE_MAX: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
     /// Tasks that have to end first.
-    Tasks(Vec<TaskName>),
+    Tasks {
+        /// Which; of many the first.
+        names: Vec<TaskName>,
+        /// How many more.
+        others: u32,
+    },
     /// Its cluster is gone or going.
     ClusterDeleted(ClusterId),
     /// Its cluster is to have no machines.
@@ -85,7 +90,7 @@ impl Obstacle {
     /// A name for programs. Stable.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Tasks(_) => "Tasks",
+            Self::Tasks { .. } => "Tasks",
             Self::ClusterDeleted(_) => "ClusterDeleted",
             Self::ClusterEmpty(_) => "ClusterEmpty",
             Self::MachinesStarting { .. } => "MachinesStarting",
@@ -106,7 +111,10 @@ impl Obstacle {
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let on = |cluster: &ClusterId| ("Cluster", cluster.to_string());
         match self {
-            Self::Tasks(names) => vec![("Tasks", listed(names))],
+            Self::Tasks { names, others: 0 } => vec![("Tasks", listed(names))],
+            Self::Tasks { names, others } => {
+                vec![("Tasks", listed(names)), ("Others", others.to_string())]
+            }
             Self::ClusterDeleted(cluster) | Self::ClusterEmpty(cluster) | Self::Busy(cluster) => {
                 vec![on(cluster)]
             }
@@ -133,7 +141,10 @@ impl fmt::Display for Obstacle {
     /// What follows after "task `name` ".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tasks(names) => write!(f, "waits for {}", listed(names)),
+            Self::Tasks { names, others: 0 } => write!(f, "waits for {}", listed(names)),
+            Self::Tasks { names, others } => {
+                write!(f, "waits for {} and {}", listed(names), count(*others, "other task"))
+            }
             Self::ClusterDeleted(id) => write!(f, "waits for cluster {id}, which was deleted"),
             Self::ClusterEmpty(id) => {
                 write!(

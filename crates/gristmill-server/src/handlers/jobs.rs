@@ -243,9 +243,8 @@ pub async fn why(door: &Door, call: &Call, id: &str) -> Result<Reply, ApiError> 
     let world = door.mill.published().world();
     let job = history::find(door, &world, call.account, id).await?;
     let why = world.why(job.id).unwrap_or_default();
-    let tasks = job.tasks.keys();
-    let waiting = tasks.filter_map(|name| Some((name, world.obstacle(job.id, name)?)));
-    let tasks: Vec<_> = waiting.take(WHY_TASKS_MAX).map(|(name, it)| obstacle(name, &it)).collect();
+    let tasks = world.obstacles(job.id, WHY_TASKS_MAX);
+    let tasks: Vec<_> = tasks.iter().map(|(name, it)| obstacle(name, it)).collect();
     Ok(Reply::ok(&serde_json::json!({ "Why": why, "Tasks": tasks })))
 }
 

@@ -12,8 +12,6 @@
 //! - The mill decides nothing itself; all rules are in the core.
 //! - What takes long is done beside it: `checkpoints` brings the world into the form of the disk.
 //!
-//! Start at [`Turner::turn`].
-//!
 //! Start at [`Mill`], the handle; what a turn does is in `turner`.
 
 mod turner;
