@@ -223,37 +223,49 @@ fn a_sandbox_that_is_let_go_leaves_an_empty_directory() {
     });
 }
 
-/// How much older than the program its sandbox is, in hundredths of a second.
-const AGE: &str = "echo $(($(cut -d' ' -f22 /proc/self/stat) - $(cut -d' ' -f22 /proc/1/stat)))";
-/// A sandbox as old as that was made ahead of its program.
-const AHEAD: i64 = 30;
+/// When its sandbox was made, in hundredths of a second since the machine started.
+const MADE: &str = "cut -d' ' -f22 /proc/1/stat";
 
-/// Makes a sandbox ahead, and lets it grow old enough to be told from a new one.
+/// The same clock.
+fn now() -> u64 {
+    let uptime = fs::read_to_string("/proc/uptime").expect("there");
+    let whole = uptime.split_whitespace().next().expect("two numbers").replace('.', "");
+    whole.parse().expect("a number")
+}
+
+/// Makes a sandbox ahead, and waits until whatever is made from now on is later by the clock.
 fn ahead(agent: &mut Agent) -> SandboxSpec {
+    let before = first_processes(agent.pid());
     let sandbox = agent.plan(&["true"]).lineage(SandboxSpec::OPEN).sandbox;
     agent.order(&serde_json::json!({"Prepare": {"sandbox": sandbox}}));
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    until(|| first_processes(agent.pid()).iter().any(|pid| !before.contains(pid)));
+    let made = now();
+    until(|| now() > made);
     sandbox
+}
+
+/// Whether a run was in a sandbox that was there before, and what became of it.
+fn then_ahead(agent: &mut Agent, sandbox: &SandboxSpec) -> (bool, Outcome) {
+    let asked = now();
+    let outcome = then(agent, sandbox, MADE);
+    let made: u64 = outcome.output().parse().unwrap_or_else(|_| panic!("{outcome:?}"));
+    (made < asked, outcome)
 }
 
 fn of_lineage(lineage: &str, like: &SandboxSpec) -> SandboxSpec {
     SandboxSpec { lineage: Some(lineage.into()), ..like.clone() }
 }
 
-fn age(outcome: &Outcome) -> i64 {
-    outcome.output().parse().unwrap_or_else(|_| panic!("{outcome:?}"))
-}
-
 #[test]
 fn a_sandbox_made_ahead_belongs_to_the_first_that_takes_it() {
     as_everyone(|agent| {
         let open = ahead(agent);
-        let first = then(agent, &of_lineage("one", &open), AGE);
-        assert!(age(&first) >= AHEAD && first.kept(), "{first:?}");
-        let again = then(agent, &of_lineage("one", &open), AGE);
-        assert!(age(&again) >= AHEAD, "the next of its lineage follows it: {again:?}");
-        let other = then(agent, &of_lineage("other", &open), AGE);
-        assert!(age(&other) < AHEAD, "it is taken: {other:?}");
+        let (was_ahead, first) = then_ahead(agent, &of_lineage("one", &open));
+        assert!(was_ahead && first.kept(), "{first:?}");
+        let (was_ahead, again) = then_ahead(agent, &of_lineage("one", &open));
+        assert!(was_ahead, "the next of its lineage follows it: {again:?}");
+        let (was_ahead, other) = then_ahead(agent, &of_lineage("other", &open));
+        assert!(!was_ahead, "it is taken: {other:?}");
     });
 }
 
@@ -280,8 +292,8 @@ fn a_sandbox_made_ahead_is_for_runs_that_want_one_like_it() {
             let open = ahead(agent);
             let mut wanted = of_lineage("one", &open);
             change(&mut wanted);
-            let outcome = then(agent, &wanted, AGE);
-            assert!(age(&outcome) < AHEAD, "{wanted:?}: {outcome:?}");
+            let (was_ahead, outcome) = then_ahead(agent, &wanted);
+            assert!(!was_ahead, "{wanted:?}: {outcome:?}");
         }
     });
 }
@@ -295,6 +307,16 @@ fn a_sandbox_made_ahead_ends_with_its_agent() {
         agent.kill();
         until(|| made.iter().all(|pid| has_ended(*pid)));
     });
+}
+
+/// The first processes of sandboxes and of the spawner, where that has a view of its own.
+fn first_processes(pid: i32) -> Vec<i32> {
+    let is_first = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        line.and_then(|numbers| numbers.split_whitespace().last()) == Some("1")
+    };
+    descendants(pid).into_iter().filter(is_first).collect()
 }
 
 /// All processes below this one.
