@@ -76,6 +76,8 @@ fn is_path(value: &Value, is_folder: bool) -> bool {
 
 /// Gives tasks without a package this archive's place, and those without places for their output the
 /// folder of logs beside it. Where the archive has to go.
+///
+/// A place that an earlier submit made up is given up: a job that still waits there keeps its program.
 pub fn fill(job: &mut Value, run_folder: &str) -> Vec<String> {
     let (archive, logs) = (format!("{run_folder}{ARCHIVE}"), format!("{run_folder}logs/"));
     let mut places = Vec::new();
@@ -84,13 +86,24 @@ pub fn fill(job: &mut Value, run_folder: &str) -> Vec<String> {
         for (member, default) in [("StdoutRedirectPath", &logs), ("StderrRedirectPath", &logs)] {
             set_if_empty(&mut parameters[member], default);
         }
-        set_if_empty(&mut parameters["Command"]["PackagePath"], &archive);
-        let place = parameters["Command"]["PackagePath"].as_str().unwrap_or_default().to_owned();
+        let package = &mut parameters["Command"]["PackagePath"];
+        if package.as_str().is_some_and(is_made_up) {
+            *package = "".into();
+        }
+        set_if_empty(package, &archive);
+        let place = package.as_str().unwrap_or_default().to_owned();
         if !places.contains(&place) {
             places.push(place);
         }
     }
     places
+}
+
+/// Whether an archive lies in a folder with a fresh id for a name, as a submit makes it.
+fn is_made_up(place: &str) -> bool {
+    let folder = place.strip_suffix(ARCHIVE).and_then(|rest| rest.strip_suffix('/'));
+    let name = folder.and_then(|folder| folder.rsplit('/').next());
+    name.is_some_and(|name| uuid::Uuid::parse_str(name).is_ok())
 }
 
 fn set_if_empty(value: &mut Value, text: &str) {
@@ -228,6 +241,18 @@ mod tests {
         assert_eq!(parameters["StderrRedirectPath"], "oss://b/run/logs/");
         assert!(faults(&job).is_empty());
         assert_eq!(fill(&mut job, "oss://b/other/"), places, "what is there stays");
+    }
+
+    #[test]
+    fn what_an_earlier_submit_sent_is_not_overwritten() {
+        let mut job = job();
+        let [first, second] =
+            ["11112222-3333-4444-5555-666677778888", "9c5b94b1-35ad-49bb-b118-8e8fc24abf80"]
+                .map(|id| format!("oss://b/home/{id}/"));
+        assert_eq!(fill(&mut job, &first), [format!("{first}worker.tar.gz")]);
+        assert_eq!(fill(&mut job, &second), [format!("{second}worker.tar.gz")]);
+        let logs = &job["DAG"]["Tasks"]["a"]["Parameters"]["StdoutRedirectPath"];
+        assert_eq!(*logs, format!("{first}logs/"), "logs have the job in their names");
     }
 
     #[test]
