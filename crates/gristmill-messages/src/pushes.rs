@@ -41,7 +41,7 @@ pub struct Due {
     pub pushes: Vec<Push>,
     /// When to look again; `None`: when something is published or carried out.
     pub next: Option<Timestamp>,
-    /// The subscription that was looked at last.
+    /// The subscription behind which the next look begins.
     pub last: i64,
 }
 
@@ -89,11 +89,13 @@ fn count_by(desk: &Desk<'_>, subscription: i64, change: i64) -> Result<(), Messa
 
 /// What is due and fits into the room, by subscription; see [`Room`].
 pub(crate) fn due(desk: &Desk<'_>, room: Room) -> Result<Due, MessagesError> {
-    let mut look = Look { room, found: Due::default(), looked_at: 0 };
+    let mut look = Look { room, found: Due::default(), looked_at: 0, is_passed: false };
     let after = look.room.after;
     look.found.last = after;
     if look.at(desk, after, i64::MAX)? && look.at(desk, 0, after)? {
-        look.found.last = after;
+        // Of an account that has its part already the others are next, not the same again.
+        let taken = look.found.pushes.last().filter(|_| look.is_passed);
+        look.found.last = taken.map_or(after, |push| push.subscription);
     }
     Ok(look.found)
 }
@@ -103,6 +105,8 @@ struct Look {
     room: Room,
     found: Due,
     looked_at: usize,
+    /// Whether something is due of an account that has its part already.
+    is_passed: bool,
 }
 
 impl Look {
@@ -148,8 +152,12 @@ impl Look {
         let of_account = under_way.entry(account).or_default();
         let left =
             (*all_max - self.found.pushes.len()).min(account_max.saturating_sub(*of_account));
-        if busy.contains(&subscription) || left == 0 {
+        if busy.contains(&subscription) {
             return Ok(()); // whoever ends something looks again
+        }
+        if left == 0 {
+            self.is_passed |= first <= desk.now;
+            return Ok(());
         }
         if first > desk.now {
             self.found.next = self.found.next.into_iter().chain([first]).min();

@@ -350,6 +350,32 @@ async fn pushes_are_handed_out_in_turn_and_within_bounds() {
     assert_eq!(turns, ["s1", "s2", "s3", "s4", "s1"]);
 }
 
+/// Else those behind the first would wait for as long as there is more than can be carried.
+#[tokio::test]
+async fn the_subscriptions_of_an_account_that_has_its_part_have_their_turns() {
+    let stage = Stage::new();
+    let messages = &stage.messages;
+    messages.create_topic(ONE, topic("t"), TopicWish::default()).await.expect("made");
+    for name in ["s1", "s2", "s3"] {
+        let endpoint = Endpoint::Http(format!("http://hooks.example/{name}"));
+        let wish = SubscriptionWish { endpoint, ..to_queue("x", Format::Xml) };
+        messages.subscribe(ONE, topic("t"), topic(name), wish).await.expect("made");
+    }
+    for body in ["a", "b", "c"] {
+        messages.publish(ONE, topic("t"), Publication::of(body)).await.expect("published");
+    }
+    let (mut after, mut turns) = (0, Vec::new());
+    for _ in 0..4 {
+        let due = messages.due_pushes(Room { account_max: 1, after, ..room(8) }).await;
+        let due = due.expect("asked");
+        let [push] = &due.pushes[..] else { panic!("{due:?}") };
+        turns.push(push.notification.subscription.clone());
+        messages.push_done(push.id).await.expect("noted");
+        after = due.last;
+    }
+    assert_eq!(turns, ["s1", "s2", "s3", "s1"]);
+}
+
 #[tokio::test]
 async fn pushes_are_handed_out_by_subscription() {
     let stage = Stage::new();

@@ -47,7 +47,7 @@ struct Load {
     of_account: BTreeMap<AccountId, usize>,
     /// Until when a subscription rests.
     resting: BTreeMap<i64, Instant>,
-    /// The subscription that was looked at last.
+    /// The subscription behind which the next look begins.
     last: i64,
 }
 
