@@ -32,6 +32,14 @@ pub struct Watch<'a> {
     job: &'a str,
 }
 
+/// How a stream of events ended.
+enum Told {
+    /// With the last one.
+    End,
+    /// It broke.
+    NoMore,
+}
+
 /// What one look saw.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -61,14 +69,18 @@ impl<'a> Watch<'a> {
             None => order(&self.client.get_description(self.job).await?),
         };
         while let Ok(events) = self.client.follow_job(self.job).await {
-            if self.follow(events, &order, &mut before, &mut screen, out).await {
-                return Ok(before);
+            match self.follow(events, &order, &mut before, &mut screen, out).await {
+                Told::End if before.job.has_ended() => return Ok(before),
+                // It was deleted; asking for it is what says so.
+                Told::End => break,
+                // The service may be about to stop, and break the next one at once, too.
+                Told::NoMore => tokio::time::sleep(PAUSE_FIRST).await,
             }
         }
         self.poll(&order, before, &mut screen, out).await
     }
 
-    /// Takes events until the end of the job, or until the stream breaks: then it is `false`.
+    /// Takes events until the end of the job, or until the stream breaks.
     async fn follow(
         &self,
         mut events: JobEvents,
@@ -76,7 +88,7 @@ impl<'a> Watch<'a> {
         before: &mut Seen,
         screen: &mut Screen,
         out: &mut Output,
-    ) -> bool {
+    ) -> Told {
         let places: BTreeMap<&str, usize> =
             order.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
         let mut tasks: BTreeMap<usize, Task> = BTreeMap::new();
@@ -93,11 +105,11 @@ impl<'a> Watch<'a> {
                 }
                 JobEvent::End => {
                     screen.close();
-                    return before.job.has_ended();
+                    return Told::End;
                 }
             }
         }
-        false
+        Told::NoMore
     }
 
     async fn poll(

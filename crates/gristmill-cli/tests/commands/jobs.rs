@@ -271,6 +271,24 @@ async fn watching_tells_every_change_and_ends_like_the_job() {
     insta::assert_snapshot!(ran.shown());
 }
 
+/// A service that is about to stop ends each stream at once: it is not asked thousands of times a second.
+#[tokio::test]
+async fn a_stream_that_breaks_is_opened_again_after_a_pause() {
+    let stage = Stage::new().await;
+    stage.service.on("GET /jobs/job-1?description", ok(description()));
+    let told = |state| format!("event: job\ndata: {}\n\n", job("job-1", "n", state));
+    let stream = "GET /jobs/job-1/events";
+    stage.service.on(stream, bytes(&told("Waiting"), 0, false));
+    stage.service.on(stream, bytes(&told("Running"), 0, false));
+    stage.service.on(stream, bytes(&(told("Finished") + "event: end\ndata: {}\n\n"), 0, false));
+    let begun = std::time::Instant::now();
+    let ran = stage.bcs("j job-1 -w").await;
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(400), "two pauses");
+    let lines: Vec<_> = ran.err.lines().filter(|line| line.starts_with("job-1 ")).collect();
+    assert_eq!(lines, ["job-1 Waiting", "job-1 Running", "job-1 Finished"]);
+}
+
 #[tokio::test]
 async fn a_log_is_followed_piece_by_piece_to_its_end() {
     let stage = Stage::new().await;
