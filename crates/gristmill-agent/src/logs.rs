@@ -24,6 +24,15 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The bytes asked for, as many as are there; waits for the first of them if that is wished. A log that
 /// is not here is over.
 pub async fn read(runs: &Runs, writes: &Writes, wish: ReadLog) -> LogBytes {
+    read_looking(runs, writes, wish, LOOK_AGAIN).await
+}
+
+async fn read_looking(
+    runs: &Runs,
+    writes: &Writes,
+    wish: ReadLog,
+    look_again: Duration,
+) -> LogBytes {
     let until = Instant::now() + Duration::from_millis(wish.wait_ms.into());
     let mut watched: Option<(PathBuf, Watch)> = None;
     loop {
@@ -43,7 +52,7 @@ pub async fn read(runs: &Runs, writes: &Writes, wish: ReadLog) -> LogBytes {
         tokio::select! {
             () = moved(moves) => {}
             () = written(&mut watched) => {}
-            () = sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
+            () = sleep_until(until.min(Instant::now() + look_again)) => {}
         }
     }
 }
@@ -117,11 +126,18 @@ mod tests {
     use gristmill_wire::agent::{Run, RunEnd, Task};
     use std::{io::Write, sync::Arc};
 
-    /// Less than it takes until somebody looks by himself.
-    const SOON: Duration = Duration::from_millis(500);
+    /// How long a reader waits whom nobody tells anything; he never looks by himself.
+    const WAIT: Duration = Duration::from_secs(100);
 
     fn wish(offset: u64) -> ReadLog {
-        ReadLog { request: 7, run: 1, stream: 1, offset, bytes_max: 100, wait_ms: 10_000 }
+        ReadLog {
+            request: 7,
+            run: 1,
+            stream: 1,
+            offset,
+            bytes_max: 100,
+            wait_ms: WAIT.as_millis() as u32,
+        }
     }
 
     /// What a reader gets who waits before this happens.
@@ -131,8 +147,9 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(30)).await;
             happens();
         };
-        let (read, ()) = tokio::join!(read(runs, &writes, wish(offset)), later);
-        assert!(begun.elapsed() < SOON, "nobody told the reader");
+        let told = read_looking(runs, &writes, wish(offset), 2 * WAIT);
+        let (read, ()) = tokio::join!(told, later);
+        assert!(begun.elapsed() < WAIT, "nobody told the reader");
         read
     }
 

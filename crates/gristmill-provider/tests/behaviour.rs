@@ -80,8 +80,13 @@ fn stub_agent(top: &std::path::Path, name: &str, script: &str) -> PathBuf {
         // A shell reads its script as it goes: one that runs must not lose it.
         return path;
     }
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
+    // Written by another process: a child that a test beside this one forks now would have the open
+    // file, too, and as long as anybody can write to it the kernel executes it for nobody.
+    let text = format!("#!/bin/sh\n{script}\n");
+    let copy = ["-c", "printf %s \"$1\" > \"$0\" && chmod 755 \"$0\""];
+    let mut writer = std::process::Command::new("sh");
+    let written = writer.args(copy).arg(&path).arg(text).status().expect("a shell");
+    assert!(written.success());
     path
 }
 
