@@ -407,10 +407,11 @@ impl From<Fault> for Undone {
     }
 }
 
-fn transact<T>(
+/// Does all of `work` or nothing.
+pub(crate) fn transact<T, E: From<rusqlite::Error>>(
     connection: &mut Connection,
-    work: impl FnOnce(&Transaction<'_>) -> Result<T, Undone>,
-) -> Result<T, Undone> {
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+) -> Result<T, E> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let value = work(&transaction)?;
     transaction.commit()?;

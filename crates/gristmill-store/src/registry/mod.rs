@@ -37,10 +37,10 @@ use crate::{
     error::{Retry, StoreError},
     home::open_private,
     schema::{self, Step},
-    store::{StoreOptions, connect},
+    store::{StoreOptions, connect, transact},
 };
 use error::Undone;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -135,16 +135,6 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     open_private(path).map_err(|source| StoreError::Prepare { path: path.to_owned(), source })?;
     connect(path, &StoreOptions::default())
         .map_err(|source| StoreError::Open { path: path.to_owned(), source })
-}
-
-fn transact<T>(
-    connection: &mut Connection,
-    work: impl FnOnce(&Transaction<'_>) -> Result<T, Undone>,
-) -> Result<T, Undone> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let value = work(&transaction)?;
-    transaction.commit()?;
-    Ok(value)
 }
 
 #[cfg(test)]
