@@ -14,6 +14,10 @@ import traceback
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
+from official import prepare_network, sh  # noqa: E402
+from region import wait_for  # noqa: E402
+
 EXAMPLE = os.path.join(os.path.dirname(os.path.dirname(HERE)), "examples", "log-count")
 BINARIES = sys.argv[1]
 REGION = "cn-local"
@@ -23,23 +27,6 @@ API_HOST = f"batchcompute.{REGION}.aliyuncs.com"
 OSS_HOST = f"oss-{REGION}.aliyuncs.com"
 BUCKET = "gristmill"
 PATIENCE = 90
-
-
-def sh(*words):
-    subprocess.run(words, check=True)
-
-
-def prepare_network(directory):
-    """Loopback up, a second address (resolvers want one), and the vendor's names in a hosts file."""
-    sh("ip", "link", "set", "lo", "up")
-    sh("ip", "link", "add", "br9", "type", "bridge")
-    sh("ip", "addr", "add", "10.99.1.1/24", "dev", "br9")
-    sh("ip", "link", "set", "br9", "up")
-    hosts = os.path.join(directory, "hosts")
-    with open(hosts, "w") as file:
-        names = ["localhost", API_HOST, OSS_HOST, f"{BUCKET}.{OSS_HOST}"]
-        file.write("127.0.0.1 " + " ".join(names) + "\n")
-    sh("mount", "--bind", hosts, "/etc/hosts")
 
 
 class Region:
@@ -80,16 +67,6 @@ def make_log():
         other = state % (last + 1)
         words[last], words[other] = words[other], words[last]
     return "".join(f"line {number} {word} something happened\n" for number, word in enumerate(words))
-
-
-def wait_for(what, condition):
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"{what} did not happen in {PATIENCE} s")
 
 
 # --- the SDKs -------------------------------------------------------------------------------
@@ -319,7 +296,7 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         HOME = os.path.join(directory, "home")
         os.mkdir(HOME)
-        prepare_network(directory)
+        prepare_network(directory, {"127.0.0.1": ["localhost", API_HOST, OSS_HOST, f"{BUCKET}.{OSS_HOST}"]})
         region = Region(directory)
         passed = failed = 0
         for name, test in list(globals().items()):
