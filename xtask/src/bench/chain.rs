@@ -47,8 +47,8 @@ struct Raw {
 #[derive(Debug, Clone, Serialize)]
 struct Round {
     floors: floor::Pair,
-    /// Seconds of the job.
-    job: f64,
+    /// A hop of its job, in milliseconds.
+    hop_ms: f64,
 }
 
 impl Chain {
@@ -61,7 +61,7 @@ impl Chain {
         };
         let bare_ms = over(&|it| it.floors.start_ms)?;
         let sync_ms = over(&|it| it.floors.sync_ms)?;
-        let hop_ms = over(&|it| it.job * 1e3 / f64::from(self.tasks))?;
+        let hop_ms = over(&|it| it.hop_ms)?;
         println!("a bare start, serial  {bare_ms} ms");
         println!("a synced append       {sync_ms} ms");
         println!("a hop of the chain    {hop_ms} ms");
@@ -77,7 +77,8 @@ impl Chain {
         let mut rounds = Vec::new();
         for _ in 0..self.rounds {
             let floors = floor::pair(programs, &region.directory(), self.tasks)?;
-            rounds.push(Round { floors, job: self.job(&region, &cluster).await? });
+            let seconds = self.job(&region, &cluster).await?;
+            rounds.push(Round { floors, hop_ms: seconds * 1e3 / f64::from(self.tasks) });
         }
         Ok(rounds)
     }

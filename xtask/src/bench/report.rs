@@ -160,6 +160,11 @@ impl Figure {
                 max: number(&format!("{place}/max"))?,
             }),
             Self::Number(place) => number(place).map(alone),
+            Self::Multiple(figure, of) => Some(alone(number(figure)? / number(of)?)),
+            Self::RoundsMultiple(figure, of) => {
+                let (figures, units) = (in_rounds(data, figure)?, in_rounds(data, of)?);
+                Spread::of(figures.into_iter().zip(units).map(|(figure, unit)| figure / unit))
+            }
             Self::Difference(more, less) => Some(alone(number(more)? - number(less)?)),
             Self::Rounds(place) => Spread::of(in_rounds(data, place)?),
             Self::EachInstance(place) => {
@@ -206,12 +211,14 @@ mod tests {
             "all": {"median": 2.0, "min": 1.0, "max": 3.0},
             "pages": {"a": {"p99": 1.5}, "b": {"p99": 2.5}},
             "slow": [1, 2],
-            "rounds": [{"s": 1.0}, {"s": 3.0}],
+            "rounds": [{"s": 1.0, "of": 0.5}, {"s": 3.0, "of": 1.0}],
         });
         let spread = |median, min, max| Some(Spread { median, min, max });
         for (figure, wanted) in [
             (Figure::Spread("/all"), spread(2.0, 1.0, 3.0)),
             (Figure::Number("/all/max"), spread(3.0, 3.0, 3.0)),
+            (Figure::Multiple("/all/max", "/all/median"), spread(1.5, 1.5, 1.5)),
+            (Figure::RoundsMultiple("/s", "/of"), spread(2.5, 2.0, 3.0)),
             (Figure::Difference("/all/max", "/all/min"), spread(2.0, 2.0, 2.0)),
             (Figure::Rounds("/s"), spread(2.0, 1.0, 3.0)),
             (Figure::EachInstance("/s"), spread(2e5, 1e5, 3e5)),
