@@ -1,4 +1,4 @@
-//! Places that the callers of all accounts share: open streams, callers that wait.
+//! Places that the callers of all accounts share: open streams, callers that wait, shells.
 //!
 //! Whoever comes gets one as long as there is one. Only of the last sixteenth an account gets none that
 //! has more than that many already, so that one account alone cannot keep all others out.

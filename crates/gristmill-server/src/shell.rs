@@ -23,12 +23,11 @@ mod exchange;
 pub use bridge::bridge;
 pub use exchange::{Exchange, ShellSession, ShellWriter, Word};
 
-use crate::{config::ShellConfig, sessions::Sessions};
+use crate::{config::ShellConfig, places::Places, sessions::Sessions};
 use gristmill_core::{Worker, World};
 use gristmill_model::{AccountId, ClusterId, GroupName, WorkerId, WorkerState, event::Purpose};
 use gristmill_wire::error::{ApiError, Code, quote};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// Which machine somebody wants to enter.
 #[derive(Debug, Clone, Copy)]
@@ -111,25 +110,23 @@ pub fn is_open(purpose: &Purpose, machine: &Worker) -> Result<(), ApiError> {
 pub struct Shells {
     sessions: Arc<Sessions>,
     config: ShellConfig,
-    free: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Shells {
     /// No shells yet.
     pub fn new(sessions: Arc<Sessions>, config: ShellConfig) -> Self {
-        let free = Arc::new(Semaphore::new(config.sessions_max as usize));
-        Self { sessions, config, free }
+        let places = Places::new(config.sessions_max as usize);
+        Self { sessions, config, places }
     }
 
-    /// Makes room for a shell on a machine that may be entered. It starts with
+    /// Makes room for a shell of an account on a machine that may be entered. It starts with
     /// [`ShellSession::start`].
-    pub fn open(&self, machine: WorkerId) -> Result<ShellSession, ApiError> {
+    pub fn open(&self, account: AccountId, machine: WorkerId) -> Result<ShellSession, ApiError> {
         let full = |what: String| ApiError::new(Code::QuotaExhausted, what);
-        let permit = self.free.clone().try_acquire_owned().map_err(|_| {
-            full(format!(
-                "{} shells are open in this region, more are not allowed",
-                self.config.sessions_max
-            ))
+        let place = self.places.take(account);
+        let place = place.ok_or_else(|| {
+            full("too many shells are open in this region, try again later".to_owned())
         })?;
         let away = || {
             let message = format!("machine {machine} is out of reach just now");
@@ -137,9 +134,66 @@ impl Shells {
         };
         let exchange = self.sessions.exchange(machine).ok_or_else(away)?;
         let most = self.config.sessions_per_machine_max;
-        let session = exchange.enter(most as usize, self.config.idle_max.into(), permit);
+        let session = exchange.enter(most as usize, self.config.idle_max.into(), place);
         session.ok_or_else(|| {
             full(format!("{most} shells are open on machine {machine}, more are not allowed"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        briefing::Briefing,
+        config::HistoryConfig,
+        keys::KeyRing,
+        mill::{Clock, Mill},
+        recovery::recover,
+        streams::Streams,
+    };
+    use gristmill_core::{IdMint, Options};
+    use gristmill_model::{Seconds, Timestamp};
+    use gristmill_objects::memory::MemoryStore;
+    use std::{iter, path::Path, time::Duration};
+    use tokio::sync::mpsc;
+
+    const ONE: AccountId = AccountId(1);
+    const TWO: AccountId = AccountId(2);
+
+    /// Shells of a region without machines.
+    fn shells(dir: &Path) -> Shells {
+        let recovered = recover(dir, Options::default()).expect("opens");
+        let clock: Clock = Arc::new(|| Timestamp(1));
+        let (ids, history) = (IdMint::new([7; 32]), HistoryConfig::default());
+        let (hands, news) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().0);
+        let mill = Mill::start((recovered, history), ids, clock.clone(), hands, news);
+        let briefing = Briefing {
+            region: "cn-local".to_owned(),
+            oss_endpoint: String::new(),
+            oss_host: String::new(),
+            daemon_idle_max: Seconds(1),
+            oss_port_apart: None,
+        };
+        let keys = KeyRing::new([1; 32], ("root".to_owned(), "hush".to_owned()), ONE);
+        let streams = Streams::new(Arc::new(MemoryStore::new(clock)));
+        let beat = Duration::from_secs(1);
+        let sessions = Sessions::new(mill, Arc::new(keys), briefing, streams, beat);
+        Shells::new(Arc::new(sessions), ShellConfig::default())
+    }
+
+    #[test]
+    fn an_account_does_not_have_all_shells() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shells = shells(dir.path());
+        let held: Vec<_> = iter::from_fn(|| shells.places.take(ONE)).collect();
+        let said = |account| {
+            let refusal = shells.open(account, WorkerId(1)).err().expect("there is no machine");
+            refusal.message
+        };
+        assert!(said(ONE).starts_with("too many shells are open"), "{}", said(ONE));
+        assert!(said(TWO).ends_with("is out of reach just now"), "{}", said(TWO));
+        drop(held);
+        assert!(said(ONE).ends_with("is out of reach just now"), "{}", said(ONE));
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     mill::Mill,
     shell::{ShellSession, ShellWriter, Shells, Word, is_open},
 };
-use gristmill_model::WorkerId;
+use gristmill_model::{AccountId, WorkerId};
 use gristmill_wire::{
     agent::shell::{OpenShell, ShellWindow},
     api::shell::Window,
@@ -168,21 +168,24 @@ impl SshDoor {
     }
 
     fn is_open(&self, id: WorkerId) -> bool {
+        self.owner(id).is_some()
+    }
+
+    /// Whose machine it is, if it can be entered now.
+    fn owner(&self, id: WorkerId) -> Option<AccountId> {
         let world = self.mill.published().world();
-        let machine = world.worker(id);
-        let cluster = machine.and_then(|machine| world.any_cluster(machine.cluster));
-        machine.zip(cluster).is_some_and(|(machine, cluster)| {
-            // A disabled account is refused here as everywhere.
-            self.keys.check_account(cluster.account).is_ok()
-                && is_open(&cluster.purpose, machine).is_ok()
-        })
+        let machine = world.worker(id)?;
+        let cluster = world.any_cluster(machine.cluster)?;
+        // A disabled account is refused here as everywhere.
+        self.keys.check_account(cluster.account).ok()?;
+        is_open(&cluster.purpose, machine).ok()?;
+        Some(cluster.account)
     }
 
     fn open(&self, machine: WorkerId) -> Result<ShellSession, String> {
-        if !self.is_open(machine) {
-            return Err(format!("machine {machine} cannot be entered any more"));
-        }
-        self.shells.open(machine).map_err(|error| error.message)
+        let owner = self.owner(machine);
+        let owner = owner.ok_or_else(|| format!("machine {machine} cannot be entered any more"))?;
+        self.shells.open(owner, machine).map_err(|error| error.message)
     }
 }
 

@@ -17,7 +17,7 @@ pub fn open(door: &Door, call: &mut Call, address: Address<'_>) -> Result<Reply,
         .upgrade
         .take()
         .ok_or_else(|| ApiError::invalid("Upgrade", "must ask for a WebSocket"))?;
-    let session = door.shells.open(machine)?;
+    let session = door.shells.open(call.account, machine)?;
     info!(%machine, account = %call.account, "a shell is asked for");
     let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
     Ok(Reply::Upgraded(upgrade.on_upgrade(|socket| bridge(socket, session))))

@@ -1,5 +1,6 @@
 //! The shells on one agent's line, and one of them as its door holds it.
 
+use crate::places::Place;
 use gristmill_wire::agent::{
     ToAgent, ToAgentKind,
     shell::{
@@ -12,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tonic::Status;
 
 /// Messages that an agent which keeps to its credit may be ahead: the smallest cost 64.
@@ -65,7 +66,7 @@ impl Exchange {
         self: &Arc<Self>,
         shells_max: usize,
         idle_max: Duration,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Option<ShellSession> {
         let mut open = self.open();
         if open.outbox.is_none() || open.shells.len() >= shells_max {
@@ -81,7 +82,7 @@ impl Exchange {
             credit: Semaphore::new(WINDOW as usize),
             used: Mutex::new(Instant::now()),
             idle_max,
-            _permit: permit,
+            _place: place,
         });
         Some(ShellSession { writer: ShellWriter { link }, heard, untaken: 0 })
     }
@@ -96,7 +97,7 @@ struct Link {
     /// When a byte went either way last.
     used: Mutex<Instant>,
     idle_max: Duration,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Link {
@@ -234,26 +235,24 @@ impl ShellWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places::Places;
+    use gristmill_model::AccountId;
 
     struct Stage {
         exchange: Arc<Exchange>,
         agent: mpsc::Receiver<Result<ToAgent, Status>>,
-        free: Arc<Semaphore>,
+        places: Places,
     }
 
     impl Stage {
         fn new() -> Self {
             let (outbox, agent) = mpsc::channel(64);
-            Self {
-                exchange: Arc::new(Exchange::new(outbox)),
-                agent,
-                free: Arc::new(Semaphore::new(2)),
-            }
+            Self { exchange: Arc::new(Exchange::new(outbox)), agent, places: Places::new(2) }
         }
 
         fn enter(&self, idle_max: Duration) -> Option<ShellSession> {
-            let permit = self.free.clone().try_acquire_owned().ok()?;
-            self.exchange.enter(1, idle_max, permit)
+            let place = self.places.take(AccountId(1))?;
+            self.exchange.enter(1, idle_max, place)
         }
 
         fn says(&self, kind: FromShellKind) {
@@ -311,7 +310,9 @@ mod tests {
         assert!(stage.enter(LONG).is_none(), "one shell is allowed here");
         drop(shell);
         assert_eq!(stage.heard().await, ToShellKind::Close(true));
-        assert_eq!(stage.free.available_permits(), 2);
+        let free: Vec<_> = std::iter::from_fn(|| stage.places.take(AccountId(1))).collect();
+        assert_eq!(free.len(), 2);
+        drop(free);
         assert!(stage.enter(LONG).is_some());
     }
 
