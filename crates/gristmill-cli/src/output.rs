@@ -1,7 +1,8 @@
 //! Where words and data go: data to standard output, words to standard error.
 //!
 //! A pipe behind `bcs` therefore reads only data. Colours appear on terminals only, and never
-//! when `NO_COLOR` is set. Tests use [`Output::captured`] and read both sides back.
+//! when `NO_COLOR` is set. A line goes out in one write: whoever reads it wakes once, and lines of
+//! several processes do not mix. Tests use [`Output::captured`] and read both sides back.
 
 use crate::environment::Environment;
 use std::{
@@ -49,8 +50,7 @@ impl Output {
 
     /// A line of data.
     pub fn data(&mut self, line: &str) -> io::Result<()> {
-        self.out.write_all(line.as_bytes())?;
-        self.out.write_all(b"\n")
+        self.out.write_all(format!("{line}\n").as_bytes())
     }
 
     /// Bytes of data, as they are.
@@ -61,7 +61,7 @@ impl Output {
 
     /// A line for the person. A closed standard error is nobody's problem.
     pub fn words(&mut self, line: &str) {
-        let _ = writeln!(self.err, "{line}");
+        let _ = self.err.write_all(format!("{line}\n").as_bytes());
     }
 
     /// A question, without a line end.
