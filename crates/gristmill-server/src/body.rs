@@ -5,20 +5,26 @@
 //! off while it sends never sees the answer.
 //!
 //! Invariants
-//! - All bodies under way together take a bounded amount of memory; who finds no room waits, and is
-//!   told to come again when it takes too long. Room is taken once, before the first byte, so
-//!   nobody waits while holding some.
+//! - All bodies under way together take a bounded amount of memory, those of one account at most half of
+//!   it (or one body); who finds no room waits, and is told to come again when it takes too long. Room
+//!   is taken before the first byte, so no body waits while it is read.
 //! - A client that dawdles gives its room back after a while.
 //!
 //! Start at [`Bodies::gather`].
 
 use axum::body::{Body, HttpBody};
 use futures::StreamExt;
+use gristmill_model::AccountId;
 use gristmill_wire::{
     api::{BODY_BYTES_MAX, JOB_BODY_BYTES_MAX},
     error::{ApiError, Code},
 };
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
@@ -48,13 +54,18 @@ pub fn bytes_max(method: &str, target: &str) -> usize {
 pub struct Bodies {
     room: Arc<Semaphore>,
     pieces: u32,
+    /// What each account may take of it.
+    parts: Mutex<BTreeMap<AccountId, Arc<Semaphore>>>,
     wait_max: Duration,
 }
+
+/// Room that a body takes: of all there is, and of its account's part.
+type Room = [OwnedSemaphorePermit; 2];
 
 /// A body, and the room it takes until it is dropped.
 pub struct Gathered {
     bytes: Vec<u8>,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Option<Room>,
 }
 
 impl Deref for Gathered {
@@ -69,18 +80,24 @@ impl Bodies {
     pub fn new(together_bytes_max: u64, wait_max: Duration) -> Self {
         let pieces = u32::try_from(together_bytes_max / PIECE_BYTES as u64).unwrap_or(u32::MAX);
         let pieces = pieces.min(PIECES_MAX);
-        Self { room: Arc::new(Semaphore::new(pieces as usize)), pieces, wait_max }
+        let room = Arc::new(Semaphore::new(pieces as usize));
+        Self { room, pieces, parts: Mutex::default(), wait_max }
     }
 
     /// The whole body, if it has at most `bytes_max` bytes and comes to its end.
-    pub async fn gather(&self, body: Body, bytes_max: usize) -> Result<Gathered, ApiError> {
+    pub async fn gather(
+        &self,
+        account: AccountId,
+        body: Body,
+        bytes_max: usize,
+    ) -> Result<Gathered, ApiError> {
         let hint = body.size_hint();
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let most = hint.upper().map_or(bytes_max, size);
         let is_over = size(hint.lower()) > bytes_max;
         let _room = match is_over {
             true => None,
-            false => match self.room(most.min(bytes_max)).await {
+            false => match self.room(account, most.min(bytes_max)).await {
                 Ok(room) => room,
                 Err(refusal) => {
                     pass_over(body).await;
@@ -93,20 +110,37 @@ impl Bodies {
         Ok(Gathered { bytes, _room })
     }
 
-    async fn room(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+    async fn room(&self, account: AccountId, bytes: usize) -> Result<Option<Room>, ApiError> {
         let pieces = u32::try_from(bytes / PIECE_BYTES).unwrap_or(u32::MAX);
         if pieces == 0 {
             return Ok(None);
         }
-        // One that is larger than all the room has it alone.
-        let found = self.room.clone().acquire_many_owned(pieces.min(self.pieces));
-        match tokio::time::timeout(self.wait_max, found).await {
-            Ok(permit) => Ok(Some(permit.expect("the room is never closed"))),
+        match tokio::time::timeout(self.wait_max, self.take(account, pieces)).await {
+            Ok(room) => Ok(Some(room)),
             Err(_) => {
                 let message = "too many large requests are under way, try again later";
                 Err(ApiError::new(Code::Throttling, message))
             }
         }
+    }
+
+    /// A body that is larger than its account's part has that part alone, one that is larger than all
+    /// the room has it alone. The part comes first: who waits for it holds up nobody else.
+    async fn take(&self, account: AccountId, pieces: u32) -> Room {
+        let most = self.part();
+        let part = {
+            let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            let part = parts.entry(account);
+            part.or_insert_with(|| Arc::new(Semaphore::new(most as usize))).clone()
+        };
+        let part = part.acquire_many_owned(pieces.min(most)).await;
+        let room = self.room.clone().acquire_many_owned(pieces.min(self.pieces)).await;
+        [room, part].map(|permit| permit.expect("the room is never closed"))
+    }
+
+    /// How many pieces an account may take.
+    fn part(&self) -> u32 {
+        self.pieces.div_ceil(2)
     }
 }
 
@@ -165,6 +199,8 @@ mod tests {
     };
 
     const PIECE: usize = 64 << 10;
+    const ONE: AccountId = AccountId(1);
+    const TWO: AccountId = AccountId(2);
 
     /// A body of pieces that counts how many of them were read.
     fn pieces(count: u64) -> (Body, Arc<AtomicU64>) {
@@ -179,7 +215,7 @@ mod tests {
 
     async fn gather(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
         Bodies::new(512 << 20, Duration::from_secs(30))
-            .gather(body, bytes_max)
+            .gather(ONE, body, bytes_max)
             .await
             .map(|gathered| gathered.to_vec())
     }
@@ -236,14 +272,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bodies_share_a_bounded_room_and_give_it_back() {
         let bodies = Bodies::new(4 * PIECE_BYTES as u64, Duration::from_secs(30));
-        let large = || bodies.gather(pieces(3).0, 3 * PIECE);
+        let large = || bodies.gather(ONE, pieces(3).0, 3 * PIECE);
         let first = large().await.expect("there is room");
         let refusal = large().await.err().expect("no room").to_string();
         assert!(refusal.starts_with("Throttling: too many large requests"), "{refusal}");
-        assert!(bodies.gather(Body::from("small"), 3 * PIECE).await.is_ok());
+        assert!(bodies.gather(ONE, Body::from("small"), 3 * PIECE).await.is_ok());
         drop(first);
         assert_eq!(large().await.map(|body| body.len()).ok(), Some(3 * PIECE));
         assert_eq!(bodies.room.available_permits(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_that_dawdles_has_half_of_the_room_at_most() {
+        let bodies = Bodies::new(8 * PIECE_BYTES as u64, Duration::from_secs(30));
+        let large = |account| bodies.gather(account, pieces(2).0, 2 * PIECE);
+        let held = [large(ONE).await, large(ONE).await];
+        assert!(held.iter().all(Result::is_ok));
+        assert!(large(ONE).await.is_err(), "it has its part");
+        let other = large(TWO).await;
+        assert!(other.is_ok(), "there is room");
+        drop(held);
+        assert!(large(ONE).await.is_ok());
     }
 
     #[test]

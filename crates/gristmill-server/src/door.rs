@@ -192,7 +192,8 @@ impl Door {
             pass_over(body).await;
             return Err(refusal);
         }
-        let body = self.bodies.gather(body, bytes_max(&method, &target)).await?;
+        let most = bytes_max(&method, &target);
+        let body = self.bodies.gather(welcome.account, body, most).await?;
         // Others may have filled the memory while this one waited for its room.
         self.has_memory_for(&method, parts.uri.path())?;
         let Welcome { account, permit, is_root, is_temporary, key_id, .. } = welcome;
