@@ -53,6 +53,7 @@ pub(crate) struct Receiver {
 
 /// Somebody who waits at a queue.
 struct Waiter {
+    account: AccountId,
     queue_name: Name,
     letters_max: u32,
     until: Timestamp,
@@ -194,6 +195,15 @@ impl Waiters {
         self.by_queue.values().flatten().map(|waiter| waiter.until).min()
     }
 
+    /// Whether one more may wait. Of the last sixteenth of the places an account gets none that has
+    /// that many already.
+    fn has_place_for(&self, account: AccountId) -> bool {
+        let (free, kept) = (limits::WAITERS_MAX - self.count, limits::WAITERS_MAX / 16);
+        let all = || self.by_queue.values().flatten();
+        let has_many = || all().filter(|it| it.account == account).nth(kept - 1).is_some();
+        free > kept || free > 0 && !has_many()
+    }
+
     /// Serves a receiver at once, or lets it wait. Nobody is served before those who wait already.
     fn take_in(&mut self, desk: &Desk<'_>, receiver: Receiver) -> Option<Reply> {
         let Receiver { account, queue, letters_max, wait, reply } = receiver;
@@ -215,11 +225,11 @@ impl Waiters {
         if !letters.is_empty() {
             return Some(answer(reply, Ok(letters)));
         }
-        if wait == 0 || self.count >= limits::WAITERS_MAX {
+        if wait == 0 || !self.has_place_for(account) {
             return Some(answer(reply, Err(MessagesError::NoMessage)));
         }
         let until = desk.now.after(Seconds(wait));
-        let waiter = Waiter { queue_name: queue, letters_max, until, reply };
+        let waiter = Waiter { account, queue_name: queue, letters_max, until, reply };
         self.by_queue.entry(id).or_default().push_back(waiter);
         self.count += 1;
         desk.note(id);
@@ -312,10 +322,36 @@ mod tests {
             Owner::new(connection, Arc::new(move || now), render, inbox, Arc::default());
         let queue_name = Name::parse(NameKind::Queue, "q").expect("legal");
         let (reply, mut answer) = oneshot::channel();
-        let waiter = Waiter { queue_name, letters_max: 1, until: Timestamp(1), reply };
+        let account = AccountId(1);
+        let waiter = Waiter { account, queue_name, letters_max: 1, until: Timestamp(1), reply };
         owner.waiters.by_queue.entry(1).or_default().push_back(waiter);
         owner.waiters.count = 1;
         assert_eq!(owner.turn(Vec::new()), None, "nothing is due any more");
         assert_eq!(answer.try_recv().expect("answered"), Err(MessagesError::NoMessage));
+    }
+
+    #[test]
+    fn one_account_alone_does_not_keep_all_others_from_waiting() {
+        let queue_name = Name::parse(NameKind::Queue, "q").expect("legal");
+        let mut waiters = Waiters::default();
+        let mut wait = |account, count: usize| {
+            let free = (0..count).take_while(|_| {
+                let (reply, queue_name) = (oneshot::channel().0, queue_name.clone());
+                let waiter =
+                    Waiter { account, queue_name, letters_max: 1, until: Timestamp(1), reply };
+                let has_place = waiters.has_place_for(account);
+                if has_place {
+                    waiters.by_queue.entry(1).or_default().push_back(waiter);
+                    waiters.count += 1;
+                }
+                has_place
+            });
+            free.count()
+        };
+        let kept = limits::WAITERS_MAX / 16;
+        assert_eq!(wait(AccountId(1), usize::MAX), limits::WAITERS_MAX - kept);
+        assert_eq!(wait(AccountId(2), 10), 10);
+        assert_eq!(wait(AccountId(1), 1), 0);
+        assert_eq!(wait(AccountId(3), usize::MAX), kept - 10, "then there are no more");
     }
 }
