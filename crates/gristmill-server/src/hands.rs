@@ -375,7 +375,9 @@ mod tests {
         });
         let other = async {
             tokio::time::sleep(PAUSE_MAX * 3 + PAUSE_FIRST / 2).await;
+            let begun = tokio::time::Instant::now();
             until_done(&places, || async { Ok::<_, &str>(()) }).await;
+            assert_eq!(begun.elapsed(), Duration::ZERO, "it waits for nobody's pause");
         };
         tokio::select! {
             () = undying => panic!("it cannot be done"),
