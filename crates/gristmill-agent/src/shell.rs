@@ -243,19 +243,24 @@ impl<'a> Session<'a> {
 
     /// The program took some input, or will take none any more (`None`).
     async fn on_written(&mut self, written: Option<usize>) {
-        let Some(first) = self.input.front_mut() else { return };
-        match written {
-            Some(length) if length < first.len() => {
-                first.drain(..length);
-                return;
-            }
-            _ => {}
-        }
-        let taken = self.input.pop_front().map_or(0, |done| cost(done.len()));
+        let Some(taken) = take(&mut self.input, written) else { return };
         self.speaker.say(FromShellKind::Taken(taken)).await;
         if self.input_ended && self.input.is_empty() {
             self.ends.close_input();
         }
+    }
+}
+
+/// Removes what the program took of the first message, all of it if it takes none any more (`None`). What
+/// that gives back of the server's window: over all of its parts what the message cost.
+fn take(input: &mut VecDeque<Vec<u8>>, written: Option<usize>) -> Option<u64> {
+    let first = input.front_mut()?;
+    match written {
+        Some(length) if length < first.len() => {
+            first.drain(..length);
+            Some(length as u64)
+        }
+        _ => input.pop_front().map(|done| cost(done.len())),
     }
 }
 
@@ -271,5 +276,24 @@ fn ended(event: Option<RunEvent>) -> Option<Result<ShellEnd, String>> {
         },
         Some(RunEvent::Failed(failure)) => Some(Err(failure.message)),
         None => Some(Err("the sandbox is gone".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_taken_in_parts_gives_back_what_it_cost() {
+        let mut input = VecDeque::from([vec![1; 1000], vec![2; 10]]);
+        let parts = [Some(300), Some(600), Some(100)].map(|part| take(&mut input, part));
+        assert_eq!(
+            parts.map(|part| part.expect("there was input")).iter().sum::<u64>(),
+            cost(1000)
+        );
+        assert_eq!(input, [vec![2; 10]]);
+        assert_eq!(take(&mut input, Some(4)), Some(4));
+        assert_eq!(take(&mut input, None), Some(cost(6)), "it takes no input any more");
+        assert_eq!(take(&mut input, None), None);
     }
 }
