@@ -5,11 +5,17 @@
 //! terminal or with pipes, a command or a login shell, its exit status at the end. The only file
 //! that knows `russh`.
 //!
+//! One task of `russh` carries both ways of a connection, so it never waits for a program to take its
+//! input: that program may be waiting until its output has gone. Input waits in a [`Backlog`], and a
+//! client that is too far ahead gets a small window instead.
+//!
 //! Invariants
 //! - A wrong password, an unknown machine and one that cannot be entered look the same and take
 //!   [`REJECTION_TIME`]; after [`ATTEMPTS_MAX`] of them the connection ends.
 //! - The host key is derived from the region's secret: it stays the same, and nothing is stored.
 //! - Deliberately absent: forwarding of ports, agents and X11, subsystems (`sftp`), other methods.
+
+mod backlog;
 
 use crate::{
     front::stopped,
@@ -17,6 +23,7 @@ use crate::{
     mill::Mill,
     shell::{ShellSession, ShellWriter, Shells, Word, is_open},
 };
+use backlog::{Backlog, Held};
 use gristmill_model::{AccountId, WorkerId};
 use gristmill_wire::{
     agent::shell::{OpenShell, ShellWindow},
@@ -40,7 +47,7 @@ use std::{
 use subtle::ConstantTimeEq;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{Semaphore, mpsc, watch},
 };
 use tracing::{debug, info, warn};
 
@@ -54,6 +61,13 @@ const ATTEMPTS_MAX: usize = 3;
 const LOGIN_TIME_MAX: Duration = Duration::from_secs(60);
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a client may send before it hears that there is room for more.
+const CLIENT_WINDOW: u32 = 1 << 20;
+/// The same for one that is too far ahead. `russh` makes a window larger when something came, and only
+/// then: with none at all the client would never send again.
+const CLIENT_WINDOW_AHEAD: u32 = 2;
+/// How long the connection of a client that is too far ahead rests after each of its messages.
+const AHEAD_PAUSE: Duration = Duration::from_millis(50);
 /// The standard error of a session, as SSH numbers it.
 const STDERR: u32 = 1;
 /// Exit status when there is none: as OpenSSH has it.
@@ -110,6 +124,7 @@ fn config(keys: &KeyRing) -> Config {
         // Idle shells end by their own rule; this is for connections whose client has vanished.
         inactivity_timeout: None,
         keepalive_interval: Some(Duration::from_secs(60)),
+        window_size: CLIENT_WINDOW,
         nodelay: true,
         ..Config::default()
     }
@@ -123,7 +138,7 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), russh::Error> {
     let is_in = Arc::new(AtomicBool::new(false));
-    let guest = Guest { door, peer, machine: None, is_in: is_in.clone() };
+    let guest = Guest { door, peer, machine: None, is_in: is_in.clone(), backlog: Arc::default() };
     let greeting = tokio::time::timeout(LOGIN_TIME_MAX, run_stream(config, stream, guest));
     let Ok(running) = greeting.await else { return Ok(()) };
     let running = running?;
@@ -155,6 +170,8 @@ struct Guest {
     /// The machine it logged in to.
     machine: Option<WorkerId>,
     is_in: Arc<AtomicBool>,
+    /// What its programs have not taken.
+    backlog: Arc<Backlog>,
 }
 
 impl SshDoor {
@@ -211,10 +228,37 @@ impl Handler for Guest {
     ) -> Result<(), russh::Error> {
         if let Some(machine) = self.machine {
             reply.accept().await;
-            let door = self.door.clone();
-            tokio::spawn(async move { serve_channel(&door, machine, channel).await });
+            let (door, backlog) = (self.door.clone(), self.backlog.clone());
+            tokio::spawn(async move { serve_channel(&door, machine, channel, &backlog).await });
         }
         Ok(()) // a dropped reply refuses
+    }
+
+    fn adjust_window(&mut self, _channel: ChannelId, _current: u32) -> u32 {
+        if self.backlog.is_full() { CLIENT_WINDOW_AHEAD } else { CLIENT_WINDOW }
+    }
+
+    async fn data(
+        &mut self,
+        _channel: ChannelId,
+        _data: &[u8],
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.backlog.rest_if_full(AHEAD_PAUSE).await;
+        Ok(())
+    }
+
+    async fn window_change_request(
+        &mut self,
+        _channel: ChannelId,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.backlog.rest_if_full(AHEAD_PAUSE).await;
+        Ok(())
     }
 
     async fn pty_request(
@@ -259,11 +303,16 @@ impl Handler for Guest {
 }
 
 /// One session of a connection: what is asked for, then the shell until its end.
-async fn serve_channel(door: &SshDoor, machine: WorkerId, channel: Channel<Msg>) {
+async fn serve_channel(
+    door: &SshDoor,
+    machine: WorkerId,
+    channel: Channel<Msg>,
+    backlog: &Arc<Backlog>,
+) {
     let (mut read, write) = channel.split();
     let Some(wish) = wish(&mut read).await else { return };
     let status = match door.open(machine) {
-        Ok(shell) => converse(&mut read, &write, shell, wish).await,
+        Ok(shell) => converse(&mut read, &write, shell, wish, backlog).await,
         Err(why) => complain(&write, &why).await,
     };
     let Some(status) = status else { return };
@@ -309,12 +358,16 @@ async fn converse(
     write: &ChannelWriteHalf<Msg>,
     shell: ShellSession,
     wish: OpenShell,
+    backlog: &Arc<Backlog>,
 ) -> Option<u32> {
     let writer = shell.writer();
     writer.start(wish).await;
+    // Bounded by the backlog and the client's window.
+    let (queue, queued) = mpsc::unbounded_channel();
     tokio::select! {
         status = show(write, shell) => status,
-        () = listen(read, &writer) => None,
+        () = gather(read, &queue, backlog) => None,
+        () = pass_on(queued, &writer) => None,
         idle = writer.idle() => {
             complain(write, &format!("no byte went either way for {} s", idle.as_secs())).await
         }
@@ -337,16 +390,38 @@ async fn show(write: &ChannelWriteHalf<Msg>, mut shell: ShellSession) -> Option<
     }
 }
 
-/// Passes on what the client says, until it has gone.
-async fn listen(read: &mut ChannelReadHalf, writer: &ShellWriter) {
+/// Takes in at once what the client says, until it has gone.
+async fn gather(
+    read: &mut ChannelReadHalf,
+    queue: &mpsc::UnboundedSender<(ChannelMsg, Held)>,
+    backlog: &Arc<Backlog>,
+) {
+    let mut is_over = false;
     while let Some(message) = read.wait().await {
+        let bytes = match &message {
+            ChannelMsg::Data { data } if !is_over => data.len(),
+            ChannelMsg::Eof if !is_over => {
+                is_over = true;
+                0
+            }
+            ChannelMsg::WindowChange { .. } => 0,
+            ChannelMsg::Close => return,
+            _ => continue,
+        };
+        // Whoever takes them lives as long as this.
+        let _ = queue.send((message, backlog.hold(bytes)));
+    }
+}
+
+/// Passes on what the client said, as fast as the program takes it.
+async fn pass_on(mut queued: mpsc::UnboundedReceiver<(ChannelMsg, Held)>, writer: &ShellWriter) {
+    while let Some((message, _held)) = queued.recv().await {
         match message {
             ChannelMsg::Data { data } => writer.input(&data).await,
             ChannelMsg::Eof => writer.input_end().await,
             ChannelMsg::WindowChange { col_width, row_height, .. } => {
                 writer.resize(size(col_width, row_height)).await;
             }
-            ChannelMsg::Close => return,
             _ => {}
         }
     }
