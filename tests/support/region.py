@@ -21,11 +21,19 @@ from urllib.parse import quote
 KEY, SECRET = "testkeyid", "testkeysecret"
 
 
+GIVEN = set()
+
+
 def free_ports(count):
-    """Ports that were free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
+    """Ports that were free a moment ago, and that nobody else in this process was given."""
+    held, ports = [], []
+    while len(ports) < count:
+        held.append(socket.create_server(("127.0.0.1", 0)))
+        port = held[-1].getsockname()[1]
+        if port not in GIVEN:
+            GIVEN.add(port)
+            ports.append(port)
+    for opened in held:
         opened.close()
     return ports
 
