@@ -138,7 +138,7 @@ def test_batches_and_priorities(region, account):
 
 def test_delays_and_properties(region, account):
     queue = made_queue(account, "q-delays")
-    message = Message("late", delay_seconds=1)
+    message = Message("late", delay_seconds=3)  # the next two requests come before it
     message.add_user_property("n", MessagePropertyValue(PropertyType.NUMBER, "7"))
     sent = queue.send_message(message)
     assert sent.receipt_handle, "a delayed message can be deleted before it is visible"
