@@ -182,9 +182,10 @@ mod armed {
 
     /// What this process is to do: it is nobody else's from now on.
     pub fn claim(directory: &Path, point: Point) -> Option<Deed> {
-        let hit = directory.join("hit").join(point.name());
-        fs::rename(directory.join("armed").join(point.name()), &hit).ok()?;
-        let word = fs::read_to_string(&hit).expect("a test leaves the file alone once it is armed");
+        let place = |side: &str| directory.join(side).join(point.name());
+        // Read first: a test that has seen the claim may take the file away.
+        let word = fs::read_to_string(place("armed")).ok()?;
+        fs::rename(place("armed"), place("hit")).ok()?;
         let deed = Deed::ALL.into_iter().find(|deed| deed.name() == word.trim());
         let known = deed.filter(|deed| point.deeds().contains(deed));
         Some(known.unwrap_or_else(|| panic!("`{}` cannot be armed with `{word}`", point.name())))

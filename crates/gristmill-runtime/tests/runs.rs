@@ -31,7 +31,7 @@ fn exit_codes_and_signals_are_told_apart() {
 #[test]
 fn a_run_is_started_once_and_ends_once_with_what_it_used() {
     as_everyone(|agent| {
-        let words = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 0.1";
+        let words = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 0.1";
         let plan = agent.plan(&["sh", "-c", words]);
         let run = agent.spawn(plan);
         agent.wait(run);

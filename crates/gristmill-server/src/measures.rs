@@ -7,8 +7,6 @@
 //!
 //! Start at [`Measures`]; [`MEASURES`] is filled by the mill and the sessions.
 
-use gristmill_core::World;
-use gristmill_model::{Event, JobId, TaskName, Timestamp};
 use gristmill_wire::agent::Report;
 use std::{
     fmt::Write,
@@ -54,7 +52,12 @@ impl Histogram {
 
     /// Notes that something took so long.
     pub fn note(&self, took: Duration) {
-        self.note_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), 1);
+        self.note_all(took, 1);
+    }
+
+    /// Notes that so many things took so long each.
+    pub fn note_all(&self, took: Duration, count: u64) {
+        self.note_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), count);
     }
 
     /// Notes that so many things took so many microseconds each.
@@ -87,7 +90,7 @@ fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
 /// Everything that is measured.
 pub struct Measures {
     /// From when an instance could have run to when it was placed.
-    queue: Histogram,
+    pub queue: Histogram,
     /// From when a machine heard of it to when it had a place to run.
     placement: Histogram,
     /// Package, inputs, sandbox: until the program started.
@@ -128,16 +131,6 @@ impl Measures {
         self.inbox.store(i64::try_from(waiting).unwrap_or(i64::MAX), Relaxed);
     }
 
-    /// Notes how long instances waited that were placed by these events, which the world contains.
-    pub fn note_placed(&self, world: &World, events: &[Event]) {
-        for event in events {
-            let Event::RunsPlaced { job, task, instances, at, .. } = event else { continue };
-            let Some(since) = could_run_since(world, *job, task) else { continue };
-            let micros = u64::try_from(at.0.saturating_sub(since.0)).unwrap_or(0);
-            self.queue.note_micros(micros, instances.len().into());
-        }
-    }
-
     /// Notes what a machine says of runs that ended.
     pub fn note_reports(&self, reports: &[Report]) {
         for report in reports {
@@ -158,7 +151,7 @@ impl Measures {
 
     /// Notes how long it took until so many ends were durable.
     pub fn note_durable(&self, took: Duration, ends: usize) {
-        self.commit.note_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), ends as u64);
+        self.commit.note_all(took, ends as u64);
     }
 
     /// As Prometheus reads it.
@@ -199,14 +192,6 @@ impl Measures {
 fn head(text: &mut String, name: &str, kind: &str, words: &str) {
     line(text, format_args!("# HELP {name} {words}"));
     line(text, format_args!("# TYPE {name} {kind}"));
-}
-
-/// Since when instances of a task could run: its job was submitted, and what it depends on has ended.
-fn could_run_since(world: &World, job: JobId, task: &TaskName) -> Option<Timestamp> {
-    let job = world.any_job(job)?;
-    let before = job.spec.dependencies.iter().filter(|(_, after)| after.contains(task));
-    let ended = before.filter_map(|(name, _)| job.tasks.get(name)?.ended);
-    ended.max().max(Some(job.created))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 //! Start at [`Mill`], the handle; what a turn does is in `turner`.
 
 mod turner;
+mod waits;
 
 use crate::{
     checkpoints::Checkpoints, config::HistoryConfig, published::Published, recovery::Recovery,
@@ -25,6 +26,7 @@ use gristmill_store::{EffectId, NoticeProgress, Prepared, StoreError};
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use turner::Turner;
+use waits::Waits;
 
 /// How many inputs may wait for the mill. A sender beyond it waits.
 const INBOX_MAX: usize = 4_096;
@@ -90,6 +92,7 @@ impl Mill {
                 inbox.is_some_and(|it| it.blocking_send(Request::Checkpoint(prepared)).is_ok())
             })
         };
+        let waits = Waits::since(clock());
         let turner = Turner {
             store,
             world,
@@ -104,6 +107,7 @@ impl Mill {
             at_the_disk: Duration::ZERO,
             history,
             purge: true,
+            waits,
         };
         thread::Builder::new()
             .name("mill".into())

@@ -2,7 +2,7 @@
 //!
 //! Start at [`Turner::turn`].
 
-use super::{Clock, MillError, News, ReplyTo, Request};
+use super::{Clock, MillError, News, ReplyTo, Request, waits::Waits};
 use crate::{
     checkpoints::{Checkpoints, Snapshot},
     config::HistoryConfig,
@@ -73,6 +73,8 @@ pub(super) struct Turner {
     pub(super) history: HistoryConfig,
     /// Whether attempts of deleted jobs may be left.
     pub(super) purge: bool,
+    /// Since when tasks could run.
+    pub(super) waits: Waits,
 }
 
 impl Turner {
@@ -239,7 +241,9 @@ impl Turner {
             self.hand_out(committed.effect_ids, effects);
         }
         MEASURES.pass.note(begun.elapsed());
-        MEASURES.note_placed(&self.world, &events);
+        for (waited, instances) in self.waits.note(&self.world, &events) {
+            MEASURES.queue.note_all(waited, instances.into());
+        }
         self.keep_house();
         true
     }
@@ -372,6 +376,7 @@ mod tests {
             at_the_disk: Duration::ZERO,
             history: HistoryConfig::default(),
             purge: false,
+            waits: Waits::since(Timestamp(1)),
         }
     }
 
