@@ -66,6 +66,7 @@ const TEXTS: &[(&str, &str)] = &[
         "检查已导入的镜像是否完整、能否启动程序",
     ),
     ("What to run in it as well, behind `--`", "另外要在镜像中执行的命令，写在 `--` 之后"),
+    ("How long programs may take, in seconds", "程序最多可运行的秒数"),
     ("Remove an imported image", "删除已导入的镜像"),
     (
         "Also if machines or clusters use it; its files go with the last machine",
