@@ -1,7 +1,7 @@
 //! A region: everything below one data directory, put together.
 //!
-//! Starting: the world is recovered, the object store opened, the listeners bound, and only then
-//! work begins: standing effects go to the hands, agents that lived on call again. Stopping:
+//! Starting: the world is recovered, the object store opened, the listeners bound, the networks of machines
+//! that lived on made, and only then work begins: standing effects go to the hands, agents that lived on call again. Stopping:
 //! workers end with the region, listeners close, what is in flight is answered, a checkpoint is
 //! taken; after a crash workers live on.
 
@@ -241,8 +241,9 @@ impl Region {
             oss: oss(doorkeeper.clone()),
             mns: mns(doorkeeper, messaging.service()),
         };
+        // Before anybody is answered, so that what runs then has the networks of these settings.
+        seats.serve(services.clone(), stopping.clone(), &mill.published().world());
         listeners.serve(&mut tasks, &services, ssh, &stopping);
-        seats.serve(services, stopping, &mill.published().world());
         let every = config.patience.observe_every.into();
         tasks.spawn(vital("hands", hands.clone().work(standing, effects, halting.clone())));
         tasks.spawn(vital("eyes", hands.observe(every, sessions.hang_ups(), halting)));
