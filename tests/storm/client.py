@@ -3,7 +3,6 @@
 What it collects is judged by `history.py`. Used by the storm and by the walk along the fail points.
 """
 
-import os
 import threading
 import time
 import traceback
@@ -107,45 +106,6 @@ def read(region, key):
                 return f"no object {key}"
             raise
     return patiently(get)
-
-
-def send(process, number):
-    try:
-        os.kill(process, number)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def command_lines():
-    """The words of each process."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/cmdline", "rb") as file:
-                yield int(name), file.read().split(b"\0")
-        except OSError:
-            continue  # it has ended
-
-
-def agents(region):
-    """Processes of this region's machines: agents, spawners, first processes of sandboxes."""
-    def is_one(words):
-        return b"agent" in words and any(region.data.encode() in word for word in words)
-    return sorted(process for process, words in command_lines() if is_one(words))
-
-
-def mounters(region):
-    """Processes that serve inputs on this region's machines: children of agents."""
-    parents = set(agents(region))
-    return [process for process, words in command_lines() if b"mounter" in words and parent(process) in parents]
-
-
-def parent(process):
-    try:
-        with open(f"/proc/{process}/stat") as file:
-            return int(file.read().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0  # it has ended
 
 
 def jobs_listed(region):
