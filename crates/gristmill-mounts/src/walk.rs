@@ -224,6 +224,10 @@ impl Walker<'_> {
                 ControlFlow::Continue(())
             }
             FileType::Symlink => self.link(at, opened, named),
+            // How an overlay remembers that a name of the layer below was deleted.
+            FileType::CharacterDevice if stat.st_rdev == 0 => {
+                self.skip(named.path, "deleted here; an object of that name stays".to_owned())
+            }
             other => self.skip(named.path, format!("not a file: {}", describe(other))),
         }
     }

@@ -84,6 +84,19 @@ async fn a_hostile_tree_gives_away_nothing_of_the_host() {
 }
 
 #[tokio::test]
+async fn a_name_deleted_in_an_overlay_is_told_and_its_object_stays() {
+    use rustix::fs::{CWD, FileType, mknodat};
+    let (store, local) = (FaultyStore::new(), tempfile::tempdir().expect("a directory"));
+    store.fill("out/old", b"kept".to_vec()).await;
+    let whiteout = local.path().join("old");
+    mknodat(CWD, whiteout, FileType::CharacterDevice, Mode::empty(), 0).expect("made by anybody");
+    let report = upload(&store, local.path()).await;
+    assert_eq!((report.failed, report.skipped), (0, 1), "{report:?}");
+    assert_eq!(report.warnings, ["old: deleted here; an object of that name stays"]);
+    assert_eq!(store.bytes("out/old").await, Some(b"kept".to_vec()));
+}
+
+#[tokio::test]
 async fn links_inside_the_tree_are_followed() {
     let (store, local) = (FaultyStore::new(), tempfile::tempdir().expect("a directory"));
     let at = |name: &str| local.path().join(name);
