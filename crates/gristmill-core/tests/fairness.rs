@@ -1,13 +1,12 @@
 //! What holds between accounts: on a full host, and in a plan that cannot place everything.
 
-#[path = "builders/mod.rs"]
-mod builders;
-
-use builders::{a_cluster, a_group, a_job, a_shape, a_task};
 use gristmill_core::{IdMint, Options, World, plan};
 use gristmill_model::{
     AccountId, Answer, ClusterId, ClusterSpec, Effect, Generation, Input, JobId, JobSpec,
-    Placement, RunOutcome, RunReport, Seconds, Timestamp, WorkerId, input::Seen, spec::Limits,
+    Placement, RunOutcome, RunReport, Seconds, Timestamp, WorkerId,
+    input::Seen,
+    samples::{a_cluster, a_group, a_job, a_shape, a_task},
+    spec::Limits,
 };
 use proptest::prelude::*;
 use std::{

@@ -1,15 +1,12 @@
 //! Checkpoints of released versions can be read. One file per release, one entity a line,
 //! written once and never changed afterwards.
 
-#[path = "builders/mod.rs"]
-mod builders;
-
-use builders::{a_cluster, a_group, a_job, a_shape, a_task};
 use gristmill_core::{Entity, IdMint, Options, World, plan};
 use gristmill_model::{
     AccountId, Answer, Cause, ClusterSpec, Event, Generation, Input, InstanceNo, JobSpec, JobState,
     Placement, RunId, RunOutcome, RunReport, TaskName, Timestamp, WorkerId, WorkerState,
     input::{Seen, Token},
+    samples::{a_cluster, a_group, a_job, a_shape, a_task},
 };
 use std::sync::Arc;
 

@@ -1,10 +1,6 @@
 //! What holds for any inputs whatever: the books add up; a draft decides like a step; replay
 //! and restore give an equal world; what is said again changes nothing.
 
-#[path = "builders/mod.rs"]
-mod builders;
-
-use builders::{a_cluster, a_group, a_job, a_shape, a_task};
 use gristmill_core::{Cluster, Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
     AccountId, Cause, ClusterChange, ClusterId, ClusterSpec, Event, Generation, GroupChange,
@@ -13,6 +9,7 @@ use gristmill_model::{
     catalogue::InstanceTypeName,
     event::Purpose,
     input::{Proposal, Seen, Token, WorkerPlace},
+    samples::{a_cluster, a_group, a_job, a_shape, a_task},
     spec::{AutoCluster, Limits, Resource},
 };
 use proptest::prelude::*;

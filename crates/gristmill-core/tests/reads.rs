@@ -1,14 +1,11 @@
 //! What the server reads from a world: listings, pages, counts, effects.
 
-#[path = "builders/mod.rs"]
-mod builders;
-
-use builders::{a_cluster, a_group, a_job, a_shape, a_task};
 use gristmill_core::{IdMint, JobQuery, Options, World, plan};
 use gristmill_model::{
     AccountId, Answer, ClusterId, ClusterSpec, Counts, Effect, Event, Input, InstanceNo, JobId,
     JobSpec, JobState, Placement, RunOutcome, RunReport, TaskName, Timestamp, WorkerId,
     input::Seen,
+    samples::{a_cluster, a_group, a_job, a_shape, a_task},
 };
 use std::{collections::BTreeSet, sync::Arc};
 

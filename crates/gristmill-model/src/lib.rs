@@ -25,6 +25,7 @@ pub mod network;
 pub mod notice;
 pub mod policy;
 pub mod ranges;
+pub mod samples;
 pub mod spec;
 pub mod state;
 pub mod time;

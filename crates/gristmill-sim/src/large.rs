@@ -15,6 +15,7 @@ use gristmill_model::{
     JobState, Placement, RunId, RunOutcome, RunReport, TaskName, TaskSpec, Timestamp, WorkerId,
     WorkerState,
     input::{Proposal, Seen},
+    samples::{a_job, a_task},
     spec::Limits,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -127,7 +128,7 @@ impl Large {
 
     /// A job of these tasks; an arrow leads from a task to one that waits for it.
     pub fn submit(&mut self, tasks: BTreeMap<TaskName, TaskSpec>, arrows: &[(TaskName, TaskName)]) {
-        let mut spec = JobSpec { tasks, ..users::empty_job() };
+        let mut spec = JobSpec { tasks, ..a_job("job") };
         for (before, after) in arrows {
             spec.dependencies.entry(before.clone()).or_default().insert(after.clone());
         }
@@ -263,7 +264,7 @@ impl Large {
 }
 
 fn task(cluster: ClusterId, instances: u32) -> TaskSpec {
-    users::plain_task(Placement::Fixed(cluster), instances)
+    a_task(instances, &Placement::Fixed(cluster))
 }
 
 fn success(run: RunId, now: Timestamp) -> RunReport {

@@ -3,11 +3,12 @@
 use crate::chance::Chance;
 use gristmill_core::World;
 use gristmill_model::{
-    AccountId, ClusterChange, ClusterId, ClusterSpec, GroupChange, GroupName, GroupSpec, Input,
-    JobId, JobSpec, Placement, PriceMilli, Quota, Seconds, TaskName, TaskSpec, WorkerId,
+    AccountId, ClusterChange, ClusterId, ClusterSpec, GroupChange, GroupName, Input, JobId,
+    JobSpec, Placement, PriceMilli, Quota, TaskName, TaskSpec, WorkerId,
     catalogue::InstanceTypeName,
     input::{Token, WorkerPlace},
-    spec::{AutoCluster, Configs, Program, Resource},
+    samples::{a_cluster, a_group, a_job, a_shape, a_task},
+    spec::{AutoCluster, Resource},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -137,7 +138,7 @@ fn submission(
         priority: chance.below(4) as u16,
         fail_on_instance_fail: !chance.one_in(3),
         auto_release: chance.one_in(6),
-        ..empty_job()
+        ..a_job("job")
     };
     let names: Vec<TaskName> = (0..chance.between(1, 4))
         .map(|number| format!("t{number}").parse().expect("a legal name"))
@@ -158,68 +159,16 @@ fn task(clusters: &[ClusterId], chance: &mut Chance) -> TaskSpec {
     let placement = match chance.pick(clusters) {
         Some(cluster) if chance.one_in(3) => Placement::Fixed(cluster),
         Some(cluster) if chance.one_in(2) => {
-            let shape = AutoCluster { resource: resource(chance), ..shape(false) };
+            let shape = AutoCluster { resource: resource(chance), ..a_shape(false) };
             let instance_type = chance.pick(&kinds());
             Placement::Attach { cluster, shape: AutoCluster { instance_type, ..shape } }
         }
-        _ => Placement::Auto(AutoCluster { resource: resource(chance), ..shape(chance.one_in(4)) }),
+        _ => {
+            Placement::Auto(AutoCluster { resource: resource(chance), ..a_shape(chance.one_in(4)) })
+        }
     };
     let (instances, retry_count_max) = (chance.between(1, 5), chance.between(0, 2));
-    TaskSpec { retry_count_max, ..plain_task(placement, instances) }
-}
-
-/// A job without tasks.
-pub fn empty_job() -> JobSpec {
-    JobSpec {
-        name: "job".parse().expect("a legal name"),
-        description: String::new(),
-        priority: 0,
-        fail_on_instance_fail: true,
-        auto_release: false,
-        notification: None,
-        tasks: BTreeMap::new(),
-        dependencies: BTreeMap::new(),
-        app: None,
-    }
-}
-
-/// The smallest task of so many instances.
-pub fn plain_task(placement: Placement, instance_count: u32) -> TaskSpec {
-    TaskSpec {
-        program: Program {
-            command_line: "true".to_owned(),
-            package: None,
-            env: BTreeMap::new(),
-            docker: None,
-        },
-        instance_count,
-        retry_count_max: 0,
-        timeout: Seconds(60),
-        placement,
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        logs: Vec::new(),
-        write_support: false,
-        mounts: None,
-        locale: "GBK".to_owned(),
-        lock: false,
-        stdout: None,
-        stderr: None,
-        credential_config: None,
-    }
-}
-
-fn shape(reserve_on_fail: bool) -> AutoCluster {
-    AutoCluster {
-        image: None,
-        ecs_image: None,
-        instance_type: None,
-        resource: Resource::OnDemand,
-        configs: Configs::default(),
-        user_data: BTreeMap::new(),
-        reserve_on_fail,
-        dependency_isv_service: String::new(),
-    }
+    TaskSpec { retry_count_max, ..a_task(instances, &placement) }
 }
 
 fn creation(account: AccountId, chance: &mut Chance, number: u64) -> Input {
@@ -233,25 +182,6 @@ fn creation(account: AccountId, chance: &mut Chance, number: u64) -> Input {
 
 /// A cluster of so many machines.
 pub fn cluster_of(desired: u32) -> ClusterSpec {
-    let machines = GroupSpec {
-        desired,
-        instance_type: None,
-        image: None,
-        resource: Resource::OnDemand,
-        host_name_prefix: String::new(),
-        mode: String::new(),
-    };
-    ClusterSpec {
-        name: "cluster".parse().expect("a legal name"),
-        description: String::new(),
-        image: None,
-        instance_type: None,
-        groups: [(group(), machines)].into(),
-        user_data: BTreeMap::new(),
-        env: BTreeMap::new(),
-        bootstrap: String::new(),
-        configs: Configs::default(),
-        notification: None,
-        extra: BTreeMap::new(),
-    }
+    let name = "cluster".parse().expect("a legal name");
+    ClusterSpec { name, groups: [(group(), a_group(desired))].into(), ..a_cluster() }
 }

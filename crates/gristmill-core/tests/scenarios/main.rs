@@ -6,8 +6,6 @@
 
 mod ahead;
 mod attached;
-#[path = "../builders/mod.rs"]
-mod builders;
 mod changes;
 mod clusters;
 mod failures;

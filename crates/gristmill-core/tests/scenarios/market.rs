@@ -1,13 +1,11 @@
 //! Prices, machines set aside, quotas, and who gets the places of a small host.
 
-use crate::{
-    builders::{a_group, a_shape},
-    script::check,
-};
+use crate::script::check;
 use gristmill_core::Options;
 use gristmill_model::{
     AccountId, GroupSpec, Input, PriceMilli, Quota,
     catalogue::InstanceTypeName,
+    samples::{a_group, a_shape},
     spec::{AutoCluster, Resource},
 };
 

@@ -36,10 +36,7 @@
 //! Tasks are `J:a/0` or, for the job `J`, `a/0`. Machines go by host name. Refusals and the
 //! answers of clusters are printed by themselves.
 
-use crate::{
-    builders::{self, a_cluster, a_shape, a_task},
-    market, notices,
-};
+use crate::{market, notices};
 use gristmill_core::{Decision, Entity, IdMint, Options, World, decide, plan};
 use gristmill_model::{
     AccountId, Answer, Cause, ClusterChange, ClusterId, ClusterSpec, Effect, Event, Generation,
@@ -47,6 +44,7 @@ use gristmill_model::{
     Refusal, RunId, RunOutcome, RunReport, Seconds, TaskName, Timestamp, WorkerId, WorkerState,
     catalogue::InstanceTypeName,
     input::{Seen, Token, WorkerPlace},
+    samples::{self, a_cluster, a_shape, a_task},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -721,7 +719,7 @@ fn job_of_stages(name: &str, stages: &str, placement: &Placement) -> JobSpec {
         tasks: tasks.collect(),
         dependencies: stages.windows(2).flat_map(after).collect(),
         app: None,
-        ..builders::a_job(name)
+        ..samples::a_job(name)
     }
 }
 

@@ -1,6 +1,7 @@
-//! The smallest valid specifications. Tests name only what they care about.
+//! The smallest valid specifications: what is made of them in tests and in the simulation names only what
+//! matters there. Names are taken as they come; one that is not valid panics.
 
-use gristmill_model::{
+use crate::{
     ClusterSpec, GroupSpec, JobSpec, Placement, Seconds, TaskSpec,
     spec::{AutoCluster, Configs, Program, Resource},
 };
