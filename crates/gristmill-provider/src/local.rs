@@ -33,6 +33,9 @@ use std::{
 };
 use tracing::{info, warn};
 
+/// A longer log of an agent is put aside when it is looked at next. As much is kept of what was put aside.
+const LOG_BYTES_MAX: u64 = 16 << 20;
+
 /// How workers live on this machine. Since 0.1.0.
 #[derive(Debug, Clone)]
 pub struct LocalConfig {
@@ -145,6 +148,19 @@ impl LocalProvider {
         list().map_err(state("list", &self.config.directory))
     }
 
+    /// Keeps the agent's log from filling the disk. Not while something else is done to the worker.
+    async fn bound_log(&self, worker: WorkerId) {
+        let home = self.home(worker);
+        if !home.has_long_log(LOG_BYTES_MAX) {
+            return;
+        }
+        let lock = self.lock_of(worker);
+        let Ok(_one_at_a_time) = lock.try_lock() else { return };
+        if let Err(error) = off_the_loop(move || home.turn_log(LOG_BYTES_MAX)).await {
+            warn!(%worker, ?error, "the log of a worker grows");
+        }
+    }
+
     /// Ends a worker's process, if there is one.
     async fn end(&self, home: &Home, record: &Record) -> Result<(), ProviderError> {
         let process = match &record.process {
@@ -218,6 +234,9 @@ impl Provider for LocalProvider {
     }
 
     async fn observe(&self, workers: &[WorkerId]) -> Result<Vec<Observed>, ProviderError> {
+        for worker in workers {
+            self.bound_log(*worker).await;
+        }
         let look =
             |worker: &WorkerId| Observed { worker: *worker, presence: self.presence(*worker) };
         Ok(workers.iter().map(look).collect())

@@ -9,7 +9,7 @@ use gristmill_model::Generation;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -17,6 +17,8 @@ use std::{
 const RECORD: &str = "worker.json";
 const CONFIG: &str = "agent.json";
 const LOG: &str = "agent.log";
+/// The end of what stood in it before it was emptied last.
+const LOG_BEFORE: &str = "agent.log.1";
 /// What the agent kept of the bootstrap command of the generation before.
 const BOOTSTRAP_LOG: &str = "bootstrap.log";
 
@@ -82,6 +84,26 @@ impl Home {
         open.map_err(state("open", &path))
     }
 
+    /// Whether the agent's words are more than so many bytes.
+    pub(crate) fn has_long_log(&self, bytes_max: u64) -> bool {
+        fs::symlink_metadata(self.0.join(LOG)).is_ok_and(|log| log.len() > bytes_max)
+    }
+
+    /// Puts the last `bytes_max` bytes of the agent's words aside, in place of those put aside before, and
+    /// empties the log. The agent goes on writing into the same file; what it writes meanwhile may be lost.
+    pub(crate) fn turn_log(&self, bytes_max: u64) -> Result<(), ProviderError> {
+        let path = self.0.join(LOG);
+        let turn = || {
+            let mut log = OpenOptions::new().read(true).write(true).open(&path)?;
+            log.seek(SeekFrom::Start(log.metadata()?.len().saturating_sub(bytes_max)))?;
+            let mut before = OpenOptions::new();
+            before.create(true).truncate(true).write(true).mode(0o600);
+            io::copy(&mut (&log).take(bytes_max), &mut before.open(self.0.join(LOG_BEFORE))?)?;
+            log.set_len(0)
+        };
+        turn().map_err(state("empty", &path))
+    }
+
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), ProviderError> {
         let (path, next) = (self.0.join(name), self.0.join(format!("{name}.next")));
         let write = || {
@@ -107,7 +129,7 @@ impl Home {
         };
         for entry in entries {
             let entry = entry.map_err(state("list", &self.0))?;
-            if entry.file_name() == LOG || entry.file_name() == BOOTSTRAP_LOG {
+            if [LOG, LOG_BEFORE, BOOTSTRAP_LOG].iter().any(|log| entry.file_name() == *log) {
                 continue;
             }
             let path = entry.path();
@@ -153,4 +175,26 @@ fn open_directories(top: &Path) -> io::Result<()> {
 pub(crate) fn state(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ProviderError {
     let path = path.to_owned();
     move |source| ProviderError::State { what, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_log_is_put_aside_and_its_writer_goes_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let home = Home(directory.path().to_owned());
+        let mut writer = home.log().expect("opened");
+        writer.write_all(b"old words, ").expect("written");
+        assert!(!home.has_long_log(11), "as long as it may be");
+        writer.write_all(b"new words").expect("written");
+        assert!(home.has_long_log(11));
+        home.turn_log(11).expect("turned");
+        writer.write_all(b"newest").expect("written");
+        let read = |name| fs::read_to_string(home.0.join(name)).expect("there");
+        assert_eq!((read(LOG).as_str(), read(LOG_BEFORE).as_str()), ("newest", ", new words"));
+        home.clear().expect("cleared");
+        assert_eq!((read(LOG).as_str(), read(LOG_BEFORE).as_str()), ("newest", ", new words"));
+    }
 }
