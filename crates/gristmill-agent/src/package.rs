@@ -4,18 +4,16 @@ use crate::{
     place::RunDirectory,
     trouble::{Trouble, chain},
 };
-use futures::TryStreamExt;
 use gristmill_faults::{self as faults, Point};
 use gristmill_model::{Cause, OssPath};
-use gristmill_mounts::remote::Remote;
-use gristmill_objects::{GetOptions, ObjectError};
+use gristmill_mounts::{download::to_file, remote::Remote};
+use gristmill_objects::ObjectError;
 use gristmill_runtime::{
     Identity,
     package::{self, PackageError, PackageLimits},
 };
 use gristmill_wire::agent::Task;
-use std::{fs::File, io, path::Path};
-use tokio::io::AsyncWriteExt;
+use std::{fs::File, io};
 
 /// Fetches and unpacks; a task without a package has an empty working directory.
 pub async fn fetch(
@@ -33,7 +31,9 @@ pub async fn fetch(
         message: format!("the package `{}` {error}", task.package),
     })?;
     let file = directory.package();
-    download(remote, &place, &file).await.map_err(|error| {
+    let key = (place.bucket(), place.key());
+    let fetched = to_file(remote, key, &file, |info| check_size(info.size)).await;
+    fetched.map_err(|error| {
         Trouble::of_store(Cause::Package, &format!("could not fetch the package `{place}`"), &error)
     })?;
     fail(Point::AgentUnpack)?;
@@ -72,30 +72,6 @@ fn trouble(place: &OssPath, error: &PackageError) -> Trouble {
     }
 }
 
-async fn download(remote: &Remote, place: &OssPath, file: &Path) -> Result<(), ObjectError> {
-    remote
-        .ask("fetch a package", || async {
-            let object =
-                remote.store().get(place.bucket(), place.key(), GetOptions::default()).await?;
-            check_size(object.info.size)?;
-            let io = |source| ObjectError::Io { doing: "write the package to disk".into(), source };
-            let mut target = tokio::fs::File::create(file).await.map_err(io)?;
-            let mut body = object.body;
-            let mut length = 0;
-            while let Some(piece) = body.try_next().await.map_err(io)? {
-                target.write_all(&piece).await.map_err(io)?;
-                length += piece.len() as u64;
-            }
-            target.flush().await.map_err(io)?;
-            if length == object.info.size {
-                Ok(())
-            } else {
-                Err(short(place, object.info.size, length))
-            }
-        })
-        .await
-}
-
 /// What may be unpacked to so many bytes need not be fetched when it is larger already.
 fn check_size(size: u64) -> Result<(), ObjectError> {
     let max = PackageLimits::default().bytes_max;
@@ -104,15 +80,6 @@ fn check_size(size: u64) -> Result<(), ObjectError> {
     }
     let message = format!("it has {size} bytes, the limit is {max}");
     Err(ObjectError::Refused { code: "EntityTooLarge".to_owned(), message })
-}
-
-fn short(place: &OssPath, expected: u64, actual: u64) -> ObjectError {
-    ObjectError::Corrupt {
-        what: "length",
-        key: place.key().to_owned(),
-        expected: expected.to_string(),
-        actual: actual.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -8,15 +8,15 @@
 //! - Exactly the bytes of the range are handed out, or an error.
 //! - A range that is the whole object is checked against the store's CRC-64.
 //!
-//! Start at [`Download::next`].
+//! Start at [`Download::next`]; [`to_file`] is for who wants all of it on disk.
 
 use crate::remote::{Remote, Struggle, bad_body, timed_out};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm::Crc64Xz, Digest};
 use futures::StreamExt;
-use gristmill_objects::{ByteStream, GetObject, GetOptions, ObjectError};
-use std::{ops::Range, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use gristmill_objects::{ByteStream, GetObject, GetOptions, ObjectError, ObjectInfo};
+use std::{io, ops::Range, path::Path, sync::Arc, time::Duration};
+use tokio::{fs::File, io::AsyncWriteExt, time::Instant};
 
 /// One version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,14 @@ pub struct Version {
     pub etag: Arc<str>,
     /// Bytes.
     pub size: u64,
+}
+
+impl Version {
+    /// The version that the store knows.
+    pub fn of(bucket: &str, info: &ObjectInfo) -> Self {
+        let (key, etag) = (info.key.as_str().into(), info.etag.as_str().into());
+        Self { bucket: bucket.into(), key, etag, size: info.size }
+    }
 }
 
 /// A range of an object being read.
@@ -174,6 +182,41 @@ impl Download {
     }
 }
 
+/// Downloads an object into a file of this name, if `check` agrees to what it is. An object that is
+/// replaced meanwhile is downloaded a second time.
+pub async fn to_file(
+    remote: &Remote,
+    (bucket, key): (&str, &str),
+    file: &Path,
+    check: impl Fn(&ObjectInfo) -> Result<(), ObjectError>,
+) -> Result<(), ObjectError> {
+    let once = || async {
+        let info = remote.head(bucket, key).await?;
+        check(&info)?;
+        version_to_file(remote, Version::of(bucket, &info), file).await
+    };
+    match once().await {
+        Err(ObjectError::Changed { .. }) => once().await,
+        done => done,
+    }
+}
+
+async fn version_to_file(
+    remote: &Remote,
+    version: Version,
+    file: &Path,
+) -> Result<(), ObjectError> {
+    let no_room =
+        |source: io::Error| ObjectError::Io { doing: "write an object to disk".to_owned(), source };
+    let mut target = File::create(file).await.map_err(no_room)?;
+    let whole = 0..version.size;
+    let mut download = Download::new(remote, version, whole);
+    while let Some(bytes) = download.next().await? {
+        target.write_all(&bytes).await.map_err(no_room)?;
+    }
+    target.flush().await.map_err(no_room)
+}
+
 /// Whether two CRC-64s are the same.
 pub fn check_crc(key: &str, expected: u64, actual: u64) -> Result<(), ObjectError> {
     if expected == actual {
@@ -185,4 +228,47 @@ pub fn check_crc(key: &str, expected: u64, actual: u64) -> Result<(), ObjectErro
         expected: expected.to_string(),
         actual: actual.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BUCKET, Faults, FaultyStore, pattern};
+    use std::fs;
+
+    async fn fetch(store: &Arc<FaultyStore>, key: &str) -> Result<Vec<u8>, ObjectError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        to_file(&store.remote(), (BUCKET, key), &file, |_| Ok(())).await?;
+        Ok(fs::read(file).expect("written"))
+    }
+
+    #[tokio::test]
+    async fn a_body_may_take_longer_than_it_may_be_quiet() {
+        let store = FaultyStore::new();
+        let (bytes, pause) = (pattern(20_000), Duration::from_millis(30));
+        store.fill("slow", bytes.clone()).await;
+        store.set(Faults { pause_per_kib: pause, ..Faults::default() });
+        assert!(pause * 20 > store.remote().patience().quiet_max);
+        assert_eq!(fetch(&store, "slow").await.expect("patience"), bytes);
+        store.set(Faults { short_percent: 50, stall_percent: 10, ..Faults::default() });
+        assert_eq!(fetch(&store, "slow").await.expect("patience"), bytes);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_agreed_to_is_not_asked_for() {
+        let store = FaultyStore::new();
+        store.fill("large", pattern(1_000)).await;
+        let refuse = |info: &ObjectInfo| {
+            Err(ObjectError::Refused { code: "Large".into(), message: info.size.to_string() })
+        };
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        let refused = to_file(&store.remote(), (BUCKET, "large"), &file, refuse).await;
+        assert_eq!(refused.expect_err("too large").to_string(), "Large: 1000");
+        assert!(!file.exists());
+        assert_eq!(store.gets.load(std::sync::atomic::Ordering::Relaxed), 0);
+        let missing = fetch(&store, "none").await.expect_err("nothing there");
+        assert!(matches!(missing, ObjectError::NoSuchKey { .. }), "{missing}");
+    }
 }

@@ -34,6 +34,10 @@ pub struct Faults {
     pub denied: Option<String>,
     /// Added before every answer.
     pub delay: Duration,
+    /// Bodies come in pieces of 1 KiB with this pause before each.
+    pub pause_per_kib: Duration,
+    /// Listings after so many are answered after ten minutes.
+    pub quiet_after_lists: Option<u64>,
     /// Keys with this text in them are answered after ten minutes.
     pub stuck: Option<String>,
     /// Every stored byte is reported with a wrong CRC-64 once per so many puts.
@@ -178,6 +182,8 @@ impl ObjectStore for FaultyStore {
         } else if self.roll() < faults.stall_percent {
             let keep = (object.range.end - object.range.start) / 2;
             object.body = cut(object.body, keep).chain(stream::pending()).boxed();
+        } else if !faults.pause_per_kib.is_zero() {
+            object.body = trickle(object.body, faults.pause_per_kib);
         }
         Ok(object)
     }
@@ -192,7 +198,10 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn list(&self, bucket: &str, options: ListOptions) -> Result<Listing, ObjectError> {
-        self.gate(&self.lists, &options.prefix).await?;
+        let faults = self.gate(&self.lists, &options.prefix).await?;
+        if faults.quiet_after_lists.is_some_and(|most| self.lists.load(Relaxed) > most) {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        }
         self.inner.list(bucket, options).await
     }
 
@@ -246,6 +255,21 @@ fn cut(body: ByteStream, keep: u64) -> ByteStream {
         std::future::ready((take > 0).then(|| Ok(chunk.slice(..take as usize))))
     })
     .boxed()
+}
+
+/// A body that comes slowly.
+fn trickle(body: ByteStream, pause: Duration) -> ByteStream {
+    let pieces = body.flat_map(|chunk| {
+        let chunk = chunk.expect("memory does not fail");
+        let starts = (0..chunk.len()).step_by(1024);
+        stream::iter(starts.map(move |at| Ok(chunk.slice(at..chunk.len().min(at + 1024)))))
+    });
+    pieces
+        .then(move |piece| async move {
+            tokio::time::sleep(pause).await;
+            piece
+        })
+        .boxed()
 }
 
 /// Bytes that differ everywhere, the same every time.
