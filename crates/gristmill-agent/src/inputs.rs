@@ -276,9 +276,38 @@ fn not_downloaded(error: &DownloadError) -> Trouble {
         DownloadError::List { source } => {
             Trouble::of_store(Cause::Mount, "could not list the inputs", source)
         }
-        DownloadError::Open(error) => Trouble::Job { cause: Cause::Mount, message: chain(error) },
+        DownloadError::Open(error) => {
+            Trouble::of_store(Cause::Mount, &error.to_string(), &error.source)
+        }
         DownloadError::Space { .. } | DownloadError::Write { .. } => {
             Trouble::Infrastructure { cause: Cause::Mount, message: chain(error) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gristmill_mounts::SourceError;
+    use gristmill_objects::ObjectError;
+    use std::io;
+
+    #[test]
+    fn a_store_that_does_not_answer_is_not_the_jobs_fault() {
+        let silent = ObjectError::Io {
+            doing: "list objects".into(),
+            source: io::ErrorKind::TimedOut.into(),
+        };
+        let missing = ObjectError::NoSuchKey { bucket: "bkt".into(), key: "in".into() };
+        for (source, of_job, why) in [
+            (silent, false, "could not list objects: timed out"),
+            (missing, true, "object `in` does not exist in bucket `bkt`"),
+        ] {
+            let error = DownloadError::Open(SourceError { path: "oss://bkt/in".into(), source });
+            let trouble = not_downloaded(&error);
+            let expected = format!("could not open the input oss://bkt/in: {why}");
+            assert_eq!(trouble.to_string(), expected);
+            assert_eq!(matches!(trouble, Trouble::Job { .. }), of_job, "{expected}");
         }
     }
 }

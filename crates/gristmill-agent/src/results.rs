@@ -143,24 +143,7 @@ impl Uploads<'_> {
         for warning in &report.warnings {
             notes.add(warning.clone());
         }
-        if report.is_complete() {
-            return Ok(());
-        }
-        let mut message = format!("{} files could not be uploaded", report.failed);
-        for failure in &report.failures {
-            write!(message, "; {failure}").expect("writing to a string succeeds");
-        }
-        // The store's final word about a path of the job is the job's fault; silence is not.
-        let refused = report
-            .failures
-            .iter()
-            .any(|failure| failure.contains("does not exist") || failure.contains("denied"));
-        let cause = Cause::Upload;
-        Err(if refused {
-            Trouble::Job { cause, message }
-        } else {
-            Trouble::Infrastructure { cause, message }
-        })
+        if report.is_complete() { Ok(()) } else { Err(not_uploaded(&report)) }
     }
 
     async fn stream(&self, uploader: &Uploader, name: &str, prefix: &str) -> UploadReport {
@@ -227,6 +210,20 @@ impl Uploads<'_> {
     }
 }
 
+/// The store's final word about a path of the job is the job's fault; silence is not.
+fn not_uploaded(report: &UploadReport) -> Trouble {
+    let mut message = format!("{} files could not be uploaded", report.failed);
+    for failure in &report.failures {
+        write!(message, "; {failure}").expect("writing to a string succeeds");
+    }
+    let cause = Cause::Upload;
+    if report.refused > 0 {
+        Trouble::Job { cause, message }
+    } else {
+        Trouble::Infrastructure { cause, message }
+    }
+}
+
 /// All of a file of at most so many bytes.
 fn read_short(path: &Path, bytes_max: u64) -> Option<Bytes> {
     let about = std::fs::symlink_metadata(path).ok()?;
@@ -270,4 +267,22 @@ fn unseen(local: &str) -> UploadReport {
 
 fn failed(failure: String) -> UploadReport {
     UploadReport { failed: 1, failures: vec![failure], ..UploadReport::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_fault_a_failed_upload_is_does_not_depend_on_names() {
+        let failure = "out/access denied.txt: could not store the file: could not talk".to_owned();
+        let silent = UploadReport { failed: 1, failures: vec![failure], ..UploadReport::default() };
+        let trouble = not_uploaded(&silent);
+        assert!(matches!(trouble, Trouble::Infrastructure { cause: Cause::Upload, .. }));
+        let expected = "1 files could not be uploaded; out/access denied.txt: could not store the \
+                        file: could not talk";
+        assert_eq!(trouble.to_string(), expected);
+        let refused = UploadReport { refused: 1, ..silent };
+        assert!(matches!(not_uploaded(&refused), Trouble::Job { cause: Cause::Upload, .. }));
+    }
 }

@@ -45,6 +45,14 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// Whether it is the store's final word about the place that was named.
+    pub(crate) fn is_final(&self) -> bool {
+        let Self::Store { source } = self else { return false };
+        matches!(source, ObjectError::NoSuchBucket { .. } | ObjectError::Denied { .. })
+    }
+}
+
 /// Uploads a file; once more if it changed on the way.
 pub(crate) async fn send_file(
     to: &Uploader,

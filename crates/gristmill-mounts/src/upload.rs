@@ -79,6 +79,8 @@ pub struct UploadReport {
     pub skipped: u64,
     /// Files that could not be uploaded.
     pub failed: u64,
+    /// Those of them that the store does not want: there is no such bucket, or no right to it.
+    pub refused: u64,
     /// The first failures: key and reason.
     pub failures: Vec<String>,
     /// The first warnings: path and reason.
@@ -97,6 +99,7 @@ impl UploadReport {
         self.bytes += other.bytes;
         self.skipped += other.skipped;
         self.failed += other.failed;
+        self.refused += other.refused;
         other.failures.into_iter().for_each(|failure| note(&mut self.failures, failure));
         other.warnings.into_iter().for_each(|warning| note(&mut self.warnings, warning));
     }
@@ -112,6 +115,7 @@ impl UploadReport {
 
     fn fail(&mut self, key: &str, why: &FileError) {
         self.failed += 1;
+        self.refused += u64::from(why.is_final());
         note(&mut self.failures, format!("{key}: {}", chain(why)));
     }
 }

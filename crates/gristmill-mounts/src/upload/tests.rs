@@ -159,8 +159,18 @@ async fn a_refusal_stops_the_upload_and_is_named() {
     store.set(Faults { denied: Some("out/".to_owned()), ..Faults::default() });
     let report = upload(&store, local.path()).await;
     assert!(report.failed > 0 && report.files == 0, "{report:?}");
+    assert_eq!(report.refused, report.failed);
     assert!(report.failures[0].contains("access to `bkt/out/"), "{report:?}");
     assert!(store.puts.load(Relaxed) < 200, "the rest was not tried");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_refuses_nothing() {
+    let (store, local) = (FaultyStore::new(), tempfile::tempdir().expect("a directory"));
+    fs::write(local.path().join("access denied"), "x").expect("written");
+    store.set(Faults { errors_percent: 100, ..Faults::default() });
+    let report = upload(&store, local.path()).await;
+    assert_eq!((report.files, report.failed, report.refused), (0, 1, 0), "{report:?}");
 }
 
 #[tokio::test]
