@@ -62,31 +62,33 @@ pub struct Uploads<'a> {
     pub short_max: u64,
 }
 
-/// What was kept of a run.
-pub enum Kept {
-    /// All is in the store.
-    Stored,
-    /// All but the streams, which are short; the server stores them with the end.
-    Said(Streams),
-}
-
 impl Uploads<'_> {
-    /// Uploads streams and logs, and outputs unless the run was cancelled. An error is the first
-    /// thing that could not be kept.
-    pub async fn upload(self, cancelled: bool, notes: &mut Notes) -> Result<Kept, Trouble> {
+    /// Uploads streams and logs, and outputs unless the run was cancelled. Streams that are short are
+    /// given back instead: the server stores them with the end, whatever that is. An error is the
+    /// first thing that could not be kept.
+    pub async fn upload(
+        self,
+        cancelled: bool,
+        notes: &mut Notes,
+    ) -> (Option<Streams>, Result<(), Trouble>) {
+        let said = if cancelled { None } else { self.short_streams() };
+        let kept = self.keep(said.is_some(), cancelled, notes).await;
+        (said, kept)
+    }
+
+    async fn keep(self, said: bool, cancelled: bool, notes: &mut Notes) -> Result<(), Trouble> {
         faults::at(Point::AgentUpload)
             .or_fail()
             .map_err(|fault| Trouble::of_machine(Cause::Upload, "nothing is uploaded", fault))?;
-        let said = if cancelled { None } else { self.short_streams() };
         let Task { logs, outputs, .. } = self.task;
-        if let (Some(said), true, true) = (&said, logs.is_empty(), outputs.is_empty()) {
+        if said && logs.is_empty() && outputs.is_empty() {
             self.note_discarded(notes);
-            return Ok(Kept::Said(said.clone()));
+            return Ok(());
         }
         let locale = self.task.locale.parse().unwrap_or_else(|_| utf8());
         let uploader = Uploader::new(self.remote.clone(), locale, PartSizes::default());
         let mut report = UploadReport::default();
-        if said.is_none() {
+        if !said {
             let (out, err) = tokio::join!(
                 self.stream(&uploader, "stdout", &self.task.stdout),
                 self.stream(&uploader, "stderr", &self.task.stderr),
@@ -94,17 +96,16 @@ impl Uploads<'_> {
             report.add(out);
             report.add(err);
         }
-        for log in &self.task.logs {
+        for log in logs {
             report.add(self.log(&uploader, &log.local, &log.remote).await);
         }
         if !cancelled {
-            for output in &self.task.outputs {
+            for output in outputs {
                 report.add(self.output(&uploader, output).await);
             }
         }
         self.note_discarded(notes);
-        self.sum_up(report, notes)?;
-        Ok(said.map_or(Kept::Stored, Kept::Said))
+        self.sum_up(report, notes)
     }
 
     /// What the program said, if the server stores that: it is short, and nobody can add to it.

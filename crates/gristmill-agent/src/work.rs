@@ -20,7 +20,7 @@ use crate::{
     oss::{Opening, Stores},
     place::{Leavings, RunDirectories, RunDirectory},
     resident::Pool,
-    results::{self, Kept, Notes},
+    results::{self, Notes},
     runs::{Begun, Runs},
     trouble::{Trouble, chain},
     turns::{Turn, Turns},
@@ -320,10 +320,8 @@ impl Place {
             remote,
             short_max: self.short_max.load(Ordering::Relaxed),
         };
-        let kept = uploads.upload(cancelled, notes).await.map(|kept| match kept {
-            Kept::Stored => {}
-            Kept::Said(said) => left.streams = Some(said),
-        });
+        let (said, kept) = uploads.upload(cancelled, notes).await;
+        left.streams = said;
         faults::at(Point::AgentUploaded);
         if directory.is_kept() {
             self.runs.take_logs(run.run);

@@ -127,7 +127,7 @@ impl Place {
             remote,
             short_max: 0, // what a process says is not the run's alone
         };
-        let kept = uploads.upload(cancelled, notes).await;
+        let (_, kept) = uploads.upload(cancelled, notes).await;
         let is_well = matches!(outcome, Outcome::Answered(_));
         if is_well && process.is_in_step() && process.clear_slots().await.is_ok() {
             let idle_max = Duration::from_secs(u64::from(wish.idle_seconds_max.max(1)));
