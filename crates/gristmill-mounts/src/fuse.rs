@@ -244,19 +244,19 @@ fn fill_page(tree: &Tree, owner: Owner, directory: Ino, offset: u64, page: &mut 
 }
 
 impl Files {
-    fn read_page(&self, directory: Ino, offset: u64, mut page: impl Page) {
+    fn read_page(&self, thread: u32, directory: Ino, offset: u64, mut page: impl Page) {
         let (tree, owner) = (self.tree.clone(), self.owner());
         if tree.is_listed(directory) {
             fill_page(&tree, owner, directory, offset, &mut page);
             return page.ok();
         }
         self.runtime.spawn(async move {
-            match tree.list(directory).await {
+            match unless_asker_dies(thread, tree.list(directory)).await {
                 Ok(()) => {
                     fill_page(&tree, owner, directory, offset, &mut page);
                     page.ok();
                 }
-                Err(error) => page.error(to_errno(&error)),
+                Err(errno) => page.error(errno),
             }
         });
     }
@@ -303,6 +303,17 @@ async fn asker_dies(thread: u32) {
     }
 }
 
+/// Asks the store for as long as the thread that asked us wants an answer.
+async fn unless_asker_dies<T>(
+    thread: u32,
+    asking: impl Future<Output = Result<T, ObjectError>>,
+) -> Result<T, Errno> {
+    tokio::select! {
+        answer = asking => answer.map_err(|error| to_errno(&error)),
+        () = asker_dies(thread) => Err(Errno::EINTR),
+    }
+}
+
 impl Filesystem for Files {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let wanted = [
@@ -323,17 +334,18 @@ impl Filesystem for Files {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (parent, owner) = (Ino(parent.0), self.owner());
         match self.tree.lookup_known(parent, name.as_bytes()) {
             Known::Found(found) => owner.reply_entry(Some(found), reply),
             Known::Missing => owner.reply_entry(None, reply),
             Known::Unknown => {
                 let (tree, name) = (self.tree.clone(), name.as_bytes().to_owned());
+                let thread = request.pid();
                 self.runtime.spawn(async move {
-                    match tree.lookup(parent, &name).await {
+                    match unless_asker_dies(thread, tree.lookup(parent, &name)).await {
                         Ok(found) => owner.reply_entry(found, reply),
-                        Err(error) => reply.error(to_errno(&error)),
+                        Err(errno) => reply.error(errno),
                     }
                 });
             }
@@ -423,24 +435,24 @@ impl Filesystem for Files {
 
     fn readdir(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         offset: u64,
         reply: ReplyDirectory,
     ) {
-        self.read_page(Ino(ino.0), offset, reply);
+        self.read_page(request.pid(), Ino(ino.0), offset, reply);
     }
 
     fn readdirplus(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        self.read_page(Ino(ino.0), offset, reply);
+        self.read_page(request.pid(), Ino(ino.0), offset, reply);
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {

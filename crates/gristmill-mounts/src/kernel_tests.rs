@@ -23,7 +23,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command},
     sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     thread,
     time::Duration,
@@ -391,7 +391,7 @@ fn a_killed_reader_ends_although_the_store_does_not_answer() {
         |scene| {
             scene.store.set(Faults { delay: Duration::from_secs(100), ..Faults::default() });
             let before = scene.store.gets.load(Relaxed);
-            let mut child = Command::new("cat")
+            let child = Command::new("cat")
                 .arg(scene.path("slow"))
                 .stdout(std::process::Stdio::null())
                 .spawn()
@@ -399,12 +399,46 @@ fn a_killed_reader_ends_although_the_store_does_not_answer() {
             while scene.store.gets.load(Relaxed) == before {
                 thread::yield_now();
             }
-            child.kill().expect("it runs");
-            let (done, ended) = mpsc::channel();
-            thread::spawn(move || done.send(child.wait().expect("it ends")));
-            ended.recv_timeout(Duration::from_secs(30)).expect("it does not hang");
+            assert_ends_when_killed(child);
         },
     );
+}
+
+#[test]
+fn who_lists_or_looks_for_a_name_can_be_killed_although_the_store_does_not_answer() {
+    on_a_mount(
+        |scene| {
+            (0..1_001).for_each(|number| scene.fill(&format!("in/{number:04}"), "x"));
+            scene.store.set(Faults { quiet_after_lists: Some(1), ..Faults::default() });
+        },
+        |scene| {
+            for (program, name) in [("ls", ""), ("cat", "1000")] {
+                let mut command = Command::new(program);
+                let child = command.arg(scene.path(name)).spawn().expect("it is there");
+                wait_until_asked(child.id());
+                assert_ends_when_killed(child);
+            }
+        },
+    );
+}
+
+/// Waits until a process waits for an answer of ours, for some seconds where the kernel does not tell.
+fn wait_until_asked(process: u32) {
+    let place = format!("/proc/{process}/wchan");
+    let asks = |at: String| at.contains("request_wait_answer");
+    for _ in 0..500 {
+        if fs::read_to_string(&place).is_ok_and(asks) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn assert_ends_when_killed(mut child: Child) {
+    child.kill().expect("it runs");
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || done.send(child.wait().expect("it ends")));
+    ended.recv_timeout(Duration::from_secs(30)).expect("it does not hang");
 }
 
 #[test]
