@@ -3,6 +3,7 @@
 mod support;
 
 use gristmill_runtime::{Exit, Limits, MountKind, Root, RunEvent, Stage};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use support::{Agent, By, as_everyone, is_root, processes_with, until};
@@ -78,6 +79,8 @@ fn a_program_that_cannot_be_executed_says_precisely_why() {
         script("lost", "#!/no/such/python -u\n", 0o755);
         script("windows", "#!/bin/sh\r\necho x\r\n", 0o755);
         fs::create_dir(home.join("directory")).expect("made");
+        let (pipe, all) = (home.join("pipe"), Mode::from_raw_mode(0o755));
+        mknodat(CWD, &pipe, FileType::Fifo, all, 0).expect("made");
         let table: &[(&[&str], Stage, &str)] = &[
             (
                 &["no-such-program"],
@@ -98,6 +101,7 @@ fn a_program_that_cannot_be_executed_says_precisely_why() {
                 "the interpreter `/bin/sh\\r` of `./windows` does not exist",
             ),
             (&["./directory"], Stage::Program, "`./directory` is a directory"),
+            (&["./pipe"], Stage::Program, "`./pipe` is not executable"),
             (&["./plain"], Stage::Program, "`./plain` is not a program for this machine"),
             (&[""], Stage::Program, "the program's name is empty"),
             (&[], Stage::Program, "the program's name is empty"),

@@ -55,6 +55,20 @@ fn a_program_that_takes_its_time_is_the_last() {
 }
 
 #[test]
+fn a_program_whose_children_end_all_the_time_is_told_of_all_the_same() {
+    as_everyone(|agent| {
+        // Each `true` is left to pid 1, which hears of its end.
+        let script = "while :; do (true &); done";
+        let mut plan = agent.plan(&["sh", "-c", script]).lineage("job/task").series(2);
+        plan.quick_millis = 300;
+        let run = agent.spawn(plan);
+        agent.wait_started(run);
+        agent.order(&serde_json::json!({"Kill": {"run": run}}));
+        assert_eq!(agent.wait(run).exit(), Exit::Signal(9));
+    });
+}
+
+#[test]
 fn a_program_that_leaves_a_trace_is_the_last() {
     as_everyone(|agent| {
         for deed in ["touch /tmp/trace", "chmod 700 /tmp", "chmod 640 /proc/self/fd/1"] {

@@ -255,19 +255,21 @@ struct Tree {
 impl Tree {
     /// Waits until the program has ended. Calls `announce` if it is not `quick`; whether it did.
     fn wait(&mut self, quick: Duration, mut announce: impl FnMut()) -> bool {
-        let mut patience = Some(quick);
+        // Each child that the program leaves to us wakes us, so what is left to wait is counted anew.
+        let (begun, mut is_quick) = (Instant::now(), true);
         while self.status.is_none() {
-            match sys::wait_for_signal(patience) {
-                Some(libc::SIGTERM) => sys::terminate_group(self.program),
-                Some(_) => {}
-                None => {
-                    announce();
-                    patience = None;
-                }
+            let left = is_quick.then(|| quick.saturating_sub(begun.elapsed()));
+            if left == Some(Duration::ZERO) {
+                announce();
+                is_quick = false;
+                continue;
+            }
+            if sys::wait_for_signal(left) == Some(libc::SIGTERM) {
+                sys::terminate_group(self.program);
             }
             self.collect();
         }
-        patience.is_none()
+        !is_quick
     }
 
     /// Collects what has ended so far.

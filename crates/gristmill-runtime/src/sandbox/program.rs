@@ -172,6 +172,9 @@ fn is_executable(path: &Path) -> bool {
 /// What a script names in its first line.
 fn interpreter(path: &Path) -> Option<String> {
     const LINE_BYTES_MAX: u64 = 256;
+    if !path.is_file() {
+        return None; // a pipe would hold us up for ever
+    }
     let mut start = Vec::new();
     File::open(path).ok()?.take(LINE_BYTES_MAX).read_to_end(&mut start).ok()?;
     let line = start.strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?;
