@@ -140,7 +140,9 @@ fn calls_that_reach_past_a_sandbox_are_refused() {
 #[test]
 fn kernel_settings_cannot_be_written() {
     as_everyone(|agent| {
-        for file in ["kernel/hostname", "kernel/core_pattern", "vm/drop_caches"] {
+        let host = ["kernel/hostname", "kernel/core_pattern", "vm/drop_caches"];
+        let of_namespaces = ["kernel/msgmax", "kernel/shmmax", "fs/mqueue/queues_max"];
+        for file in host.into_iter().chain(of_namespaces) {
             let outcome = agent.sh(&format!("echo 1 > /proc/sys/{file}"));
             assert_ne!(outcome.exit(), Exit::Code(0), "{file}");
         }

@@ -236,7 +236,9 @@ fn add_system(prepared: &Prepared, root: BorrowedFd<'_>, gathered: &mut Gathered
     put("/dev", bind_tree(&prepared.devices(), true))?;
     gathered.mount(put("/dev/pts", terminals())?.as_fd());
     gathered.mount(put("/dev/shm", tmpfs(&[("mode", "1777")]))?.as_fd());
-    put("/proc", processes())?;
+    let proc = put("/proc", processes())?;
+    // The sandbox of an ordinary user owns some settings, which the next run would find changed.
+    put("/proc/sys", clone_tree(proc.as_fd(), Path::new("sys"), true))?;
     if Path::new("/sys/devices/system").exists() {
         put("/sys/devices/system", bind_tree(Path::new("/sys/devices/system"), true))?;
     }
@@ -275,10 +277,14 @@ fn add_mount(
 
 /// A copy of `source` and everything mounted in it, not attached anywhere yet.
 pub(crate) fn bind_tree(source: &Path, read_only: bool) -> io::Result<OwnedFd> {
+    clone_tree(CWD, source, read_only)
+}
+
+fn clone_tree(above: BorrowedFd<'_>, source: &Path, read_only: bool) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(CWD, source, flags)?;
+    let tree = open_tree(above, source, flags)?;
     let mut attributes = libc::MOUNT_ATTR_NOSUID;
     if read_only {
         attributes |= libc::MOUNT_ATTR_RDONLY;
