@@ -5,6 +5,7 @@
 //! a bound of its own is better than no machine.
 
 use crate::network::Neighbours;
+use gristmill_provider::remove_tree;
 use gristmill_runtime::{
     Disk, Identity, MemoryScratch, MountKind, Node, Root, SandboxMount, open_inside,
 };
@@ -194,10 +195,7 @@ fn is_inside(tree: &Path, path: &str) -> bool {
 
 /// An empty directory of the sandbox's user.
 fn own_directory(path: PathBuf, owner: Identity) -> io::Result<PathBuf> {
-    match fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_tree(&path)?;
     DirBuilder::new().mode(0o755).create(&path)?;
     chown(&path, Some(owner.uid), Some(owner.gid))?;
     Ok(path)

@@ -18,6 +18,8 @@
 //! lies in the private layer of the root or of the input it was written into.
 
 use anyhow::Context;
+use gristmill_mounts::kernel;
+use gristmill_provider::remove_tree;
 use gristmill_runtime::{Identity, MountKind, SandboxMount, SandboxSpec};
 use gristmill_wire::agent::Mapping;
 use std::{
@@ -109,7 +111,7 @@ impl RunDirectories {
         };
         if is_fresh {
             let top = &made.top;
-            remove(top).with_context(|| format!("could not clear {}", top.display()))?;
+            remove_tree(top).with_context(|| format!("could not clear {}", top.display()))?;
             made.fill()?;
         }
         Ok(made)
@@ -139,7 +141,9 @@ impl Kept {
         if let Some(let_go) = &self.let_go {
             let_go(&top.join(SCRATCH));
         }
-        if let Err(error) = remove(top) {
+        // Nobody can empty the mount of a mounter that did not end well.
+        let _ = kernel::detach(&top.join(INPUTS)); // most runs have none
+        if let Err(error) = remove_tree(top) {
             tracing::warn!(%error, directory = %top.display(), "could not remove a run's directory");
         }
     }
@@ -158,6 +162,7 @@ impl Drop for Leavings {
 }
 
 const SCRATCH: &str = "scratch";
+const INPUTS: &str = "inputs";
 
 /// The directories of one run. When left or dropped, they wait for the next run of their lineage or are
 /// removed.
@@ -228,7 +233,7 @@ impl RunDirectory {
 
     /// Where inputs appear.
     pub fn inputs(&self) -> PathBuf {
-        self.top.join("inputs")
+        self.top.join(INPUTS)
     }
 
     /// The file that receives standard output (`stdout`) or standard error (`stderr`).
@@ -333,13 +338,6 @@ fn has_no_attributes(path: &Path) -> bool {
     // Names that do not fit are an error, and as such a no.
     let mut names = [0_u8; 64];
     rustix::fs::llistxattr(path, &mut names).is_ok_and(|bytes| bytes == 0)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn parent(local: &str) -> &str {

@@ -4,7 +4,7 @@
 //! between the two finds the process by its command line, which names the worker's own
 //! configuration file.
 
-use crate::{ProviderError, process::Process};
+use crate::{ProviderError, process::Process, remains::remove_tree};
 use gristmill_model::Generation;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -143,33 +143,8 @@ impl Home {
 
     /// Removes the directory and everything in it, whatever the modes of what programs left.
     pub(crate) fn remove(&self) -> Result<(), ProviderError> {
-        match fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                open_directories(&self.0)
-                    .and_then(|()| fs::remove_dir_all(&self.0))
-                    .map_err(state("remove", &self.0))
-            }
-            outcome => outcome.map_err(state("remove", &self.0)),
-        }
+        remove_tree(&self.0).map_err(state("remove", &self.0))
     }
-}
-
-/// Gives every directory below `top` a mode in which its owner can empty it. Links are not
-/// followed.
-fn open_directories(top: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut left = vec![top.to_owned()];
-    while let Some(directory) = left.pop() {
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                left.push(entry.path());
-            }
-        }
-    }
-    Ok(())
 }
 
 pub(crate) fn state(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ProviderError {

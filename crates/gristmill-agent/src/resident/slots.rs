@@ -5,6 +5,7 @@
 //! follows a link that it made, and what cannot be cleared ends the process.
 
 use crate::place::RunDirectory;
+use gristmill_provider::remove_tree;
 use gristmill_runtime::{MountKind, SandboxMount};
 use std::{fs, io, path::PathBuf};
 
@@ -54,7 +55,7 @@ impl Slots {
             for entry in fs::read_dir(slot)? {
                 let entry = entry?;
                 match entry.file_type()?.is_dir() {
-                    true => fs::remove_dir_all(entry.path())?,
+                    true => remove_tree(&entry.path())?,
                     false => fs::remove_file(entry.path())?,
                 }
             }
