@@ -306,6 +306,14 @@ impl RunDirectory {
         self.give_up()
     }
 
+    /// The same, and returns when what is to be removed is gone. What a program wrote may be much, so
+    /// another thread removes it: the first one has to answer the server meanwhile.
+    pub async fn leave_behind(self) {
+        let Some(leavings) = self.leave() else { return };
+        let swept = tokio::task::spawn_blocking(move || drop(leavings));
+        swept.await.expect("a panic ends the process");
+    }
+
     fn give_up(&mut self) -> Option<Leavings> {
         if self.top.as_os_str().is_empty() {
             return None; // it was left before

@@ -128,7 +128,7 @@ async fn serve(
     };
     // Whether an input changed while it was read is the person's own business.
     let _ = inputs.finish(&mut notes).await;
-    drop(directory); // what the shell wrote goes only now
+    directory.leave_behind().await; // what the shell wrote goes only now
     end
 }
 

@@ -297,7 +297,13 @@ impl Place {
             self.prepare(&task, &directory, &opening, &remote, notes),
         )
         .await;
-        let (mut inputs, mounts) = prepared??;
+        let (mut inputs, mounts) = match prepared.and_then(|prepared| prepared) {
+            Ok(prepared) => prepared,
+            Err(trouble) => {
+                left.leavings = directory.leave();
+                return Err(trouble);
+            }
+        };
         let sandbox = self.sandbox(&first.to_string(), directory.scratch(), mounts, lineage);
         let program = ProgramSpec {
             arguments: words,

@@ -296,7 +296,7 @@ impl Process {
                     break;
                 }
             }
-            drop(directory);
+            directory.leave_behind().await;
         });
     }
 }
