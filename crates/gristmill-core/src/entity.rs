@@ -214,8 +214,10 @@ impl World {
             Event::SpotPriceSet { .. } | Event::PrepaidSet { .. } | Event::QuotaSet { .. } => {
                 vec![K::Market]
             }
-            Event::WorkerDelayed { worker, .. } => vec![K::Worker(*worker)],
-            Event::WorkerNoticed { worker, .. }
+            Event::WorkerDelayed { worker, failed: None, .. } => vec![K::Worker(*worker)],
+            // Each of these is a line in the log of its cluster.
+            Event::WorkerDelayed { worker, .. }
+            | Event::WorkerNoticed { worker, .. }
             | Event::NoticeWithdrawn { worker, .. }
             | Event::WorkerRunning { worker, .. }
             | Event::WorkerDeleting { worker, .. }

@@ -239,10 +239,11 @@ fn report(world: &World, (a, b, c): (u32, u32, u32), now: Timestamp) -> Option<I
 fn observation(world: &World, (a, b): (u32, u32)) -> Option<Input> {
     let (worker, generation) = some_worker(world, a)?;
     let reason = "words".to_owned();
-    let seen = match b % 5 {
+    let seen = match b % 6 {
         0 => Seen::There,
         1 => Seen::NoRoom { reason },
         2 => Seen::Refused { reason },
+        3 => Seen::Failed { reason },
         _ => Seen::Gone,
     };
     Some(Input::WorkerObserved { worker, generation, seen })

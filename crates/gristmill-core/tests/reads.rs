@@ -1,6 +1,6 @@
 //! What the server reads from a world: listings, pages, counts, effects.
 
-use gristmill_core::{IdMint, JobQuery, Options, World, plan};
+use gristmill_core::{EntityKey, IdMint, JobQuery, Options, World, plan};
 use gristmill_model::{
     AccountId, Answer, ClusterId, ClusterSpec, Counts, Effect, Event, Input, InstanceNo, JobId,
     JobSpec, JobState, Placement, RunOutcome, RunReport, TaskName, Timestamp, WorkerId,
@@ -253,4 +253,23 @@ fn of_many_tasks_that_one_waits_for_some_are_named_and_the_others_counted() {
     assert!(said[149].ends_with("`a019` and 80 other tasks"), "{}", said[149]);
     let facts = obstacles[149].1.facts();
     assert_eq!(facts[1], ("Others", "80".to_owned()));
+}
+
+#[test]
+fn a_checkpoint_writes_the_cluster_whose_log_tells_of_a_machine_that_was_not_set_up() {
+    let mut stage = Stage::new(1);
+    let cluster = stage.cluster(ONE, 1);
+    let (worker, generation) =
+        stage.world.all_workers().map(|it| (it.id, it.generation)).next().expect("a machine");
+    for (seen, logged) in [
+        (Seen::NoRoom { reason: "full".to_owned() }, false),
+        (Seen::Failed { reason: "no such image".to_owned() }, true),
+    ] {
+        let mut world = stage.world.clone();
+        let input = Input::WorkerObserved { worker, generation, seen };
+        let decision = world.step(&input, stage.now, &mut stage.ids).expect("a legal input");
+        let lines = |world: &World| world.any_cluster(cluster).expect("is there").log.len();
+        assert_eq!(lines(&world) > lines(&stage.world), logged);
+        assert_eq!(decision.touched.contains(&EntityKey::Cluster(cluster)), logged);
+    }
 }
