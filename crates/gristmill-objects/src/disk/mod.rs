@@ -26,6 +26,8 @@ mod local;
 mod reserve;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod uploads;
 mod writer;
 
@@ -407,53 +409,5 @@ impl ObjectStore for DiskStore {
             Ok(contents.values().flat_map(Content::files).collect())
         })
         .await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{BucketAcl, LocalStore, collect};
-    use gristmill_model::{AccountId, Timestamp};
-
-    async fn set_pages_max(store: &DiskStore, pages: &str) {
-        let set = format!("PRAGMA max_page_count = {pages}");
-        let change = move |conn: &Connection| {
-            conn.query_row(&set, [], |row| row.get::<_, i64>(0))
-                .map(Change::of)
-                .map_err(|error| rows::sql_error("limit the database", error))
-        };
-        store.writer.write(change).await.expect("limits");
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_fails_writes_and_nothing_else() {
-        let directory = tempfile::tempdir().expect("makes a directory");
-        let store = DiskStore::open(directory.path(), Arc::new(|| Timestamp(1))).expect("opens");
-        store.create_bucket("bucket", AccountId(1), BucketAcl::Private).await.expect("makes");
-        let put = |key: String| {
-            let body = body_of(vec![1; 10_000]);
-            let store = &store;
-            async move { store.put("bucket", &key, PutOptions::default(), body).await }
-        };
-        put("first".into()).await.expect("puts");
-        set_pages_max(&store, "40").await;
-        let outcomes = futures::future::join_all((0..50).map(|n| put(format!("key-{n}")))).await;
-        assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(ObjectError::Full))));
-        let got = store.get("bucket", "first", GetOptions::default()).await.expect("reads go on");
-        assert_eq!(collect(got.body).await.expect("reads"), vec![1; 10_000]);
-        for (n, outcome) in outcomes.iter().enumerate() {
-            let there = store.head("bucket", &format!("key-{n}")).await.is_ok();
-            assert_eq!(there, outcome.is_ok(), "key-{n} is what its put was told");
-        }
-        let mut more = 0;
-        while put(format!("more-{more}")).await.is_ok() {
-            more += 1;
-        }
-        assert!(!directory.path().join("reserve").exists(), "the reserve is given up");
-        store.delete("bucket", "first").await.expect("removing goes on");
-        set_pages_max(&store, "1000000").await;
-        put("after".into()).await.expect("puts again");
-        assert!(directory.path().join("reserve").exists(), "the reserve is back");
     }
 }
