@@ -81,7 +81,7 @@ pub struct DiskStore {
 struct Readers {
     database: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
 }
 
 impl DiskStore {
@@ -107,8 +107,14 @@ impl DiskStore {
         work: impl FnOnce(&Connection) -> Result<T, ObjectError> + Send + 'static,
     ) -> Result<T, ObjectError> {
         let readers = self.readers.clone();
-        let _slot = self.readers.slots.acquire().await.expect("the semaphore is never closed");
-        blocking(move || readers.with(work)).await
+        let slot = readers.slots.clone().acquire_owned().await;
+        let slot = slot.expect("the semaphore is never closed");
+        blocking(move || {
+            // Whoever asked may leave before the disk is done.
+            let _slot = slot;
+            readers.with(work)
+        })
+        .await
     }
 
     /// Lets the store grow, unless the disk is full.
@@ -163,7 +169,7 @@ impl DiskStore {
 
 impl Readers {
     fn new(database: PathBuf) -> Self {
-        Self { database, idle: Mutex::default(), slots: Semaphore::new(READERS_MAX) }
+        Self { database, idle: Mutex::default(), slots: Arc::new(Semaphore::new(READERS_MAX)) }
     }
 
     fn with<T>(

@@ -45,3 +45,29 @@ async fn a_full_disk_fails_writes_and_nothing_else() {
     put("after".into()).await.expect("puts again");
     assert!(directory.path().join("reserve").exists(), "the reserve is back");
 }
+
+#[tokio::test]
+async fn a_read_has_its_slot_until_it_ends_although_whoever_asked_left() {
+    let directory = tempfile::tempdir().expect("makes a directory");
+    let store = DiskStore::open(directory.path(), Arc::new(|| Timestamp(1))).expect("opens");
+    let store = Arc::new(store);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let reading = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let slow = move |_: &Connection| {
+                began.send(()).expect("the test waits for it");
+                Ok(wait.recv().is_err())
+            };
+            store.read(slow).await
+        }
+    });
+    begun.await.expect("the read begins");
+    reading.abort();
+    assert!(reading.await.is_err_and(|error| error.is_cancelled()));
+    assert_eq!(store.readers.slots.available_permits(), READERS_MAX - 1);
+    drop(go);
+    let all = store.readers.slots.acquire_many(READERS_MAX as u32).await;
+    drop(all.expect("is never closed"));
+}
