@@ -24,7 +24,9 @@ use rusqlite::Connection;
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
+use tokio::sync::OwnedMutexGuard;
 
 /// The bytes of an object after an append.
 enum Grown {
@@ -32,6 +34,14 @@ enum Grown {
     Staged(Staged),
     /// The object's own file became longer.
     InPlace(Content),
+}
+
+/// What an append has of its object for itself until it is committed or refused. It goes through
+/// all steps by value, so that it is kept also when whoever appends leaves in the middle: bytes that
+/// are still being written must not come between those of the next one.
+struct Turn {
+    _alone: OwnedMutexGuard<()>,
+    _file: Option<Pinned>,
 }
 
 impl DiskStore {
@@ -88,10 +98,10 @@ impl DiskStore {
         .await
     }
 
-    fn append_lock(&self, bucket: &str, key: &str) -> &tokio::sync::Mutex<()> {
+    pub(super) fn append_lock(&self, bucket: &str, key: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut hasher = DefaultHasher::new();
         (bucket, key).hash(&mut hasher);
-        &self.appends[hasher.finish() as usize % APPEND_LOCKS]
+        self.appends[hasher.finish() as usize % APPEND_LOCKS].clone()
     }
 
     /// Puts staged bytes behind those of `before`.
@@ -100,24 +110,28 @@ impl DiskStore {
         before: &Object,
         bytes: Vec<u8>,
         staged: Staged,
-    ) -> Result<Grown, ObjectError> {
+        turn: Turn,
+    ) -> Result<(Grown, Turn), ObjectError> {
         let (files, content, size) = (self.files.clone(), before.content.clone(), before.info.size);
-        blocking(move || match (content, staged) {
-            (Content::Files(pieces), staged) if pieces.is_empty() => Ok(Grown::Staged(staged)),
-            (Content::Files(pieces), staged) => {
-                let piece = pieces[0];
-                let length = body::extend(&files, piece, &staged)?;
-                let piece = Piece { length: piece.length + length, ..piece };
-                Ok(Grown::InPlace(Content::Files(vec![piece])))
-            }
-            (Content::Inline(_), Staged::Memory(more))
-                if size as usize + more.len() <= INLINE_MAX =>
-            {
-                Ok(Grown::Staged(Staged::Memory([bytes, more].concat())))
-            }
-            (Content::Inline(_), staged) => {
-                Ok(Grown::Staged(Staged::File(body::join(&files, &bytes, &staged)?)))
-            }
+        blocking(move || {
+            let grown = match (content, staged) {
+                (Content::Files(pieces), staged) if pieces.is_empty() => Grown::Staged(staged),
+                (Content::Files(pieces), staged) => {
+                    let piece = pieces[0];
+                    let length = body::extend(&files, piece, &staged)?;
+                    let piece = Piece { length: piece.length + length, ..piece };
+                    Grown::InPlace(Content::Files(vec![piece]))
+                }
+                (Content::Inline(_), Staged::Memory(more))
+                    if size as usize + more.len() <= INLINE_MAX =>
+                {
+                    Grown::Staged(Staged::Memory([bytes, more].concat()))
+                }
+                (Content::Inline(_), staged) => {
+                    Grown::Staged(Staged::File(body::join(&files, &bytes, &staged)?))
+                }
+            };
+            Ok((grown, turn))
         })
         .await
     }
@@ -128,7 +142,7 @@ impl DiskStore {
         bucket: &str,
         before: Option<String>,
         info: ObjectInfo,
-        grown: Grown,
+        (grown, turn): (Grown, Turn),
     ) -> Result<ObjectInfo, ObjectError> {
         let bucket = bucket.to_owned();
         self.writer
@@ -144,7 +158,8 @@ impl DiskStore {
                     Grown::InPlace(content) => (content, vec![]),
                 };
                 let garbage = rows::put_object(conn, bucket, &info, &content)?;
-                Ok(Change { keep, garbage, ..Change::of(info) })
+                let change = Change { keep, garbage, ..Change::of(info) };
+                Ok(change.then(move || drop(turn)))
             })
             .await
     }
@@ -327,21 +342,23 @@ impl LocalStore for DiskStore {
         let (sum, staged) = body::stage(&self.files, key, &options, body, INLINE_MAX).await?;
         let mut fresh = self.info_of(key, &sum, options.headers);
         fresh.kind = "Appendable".into();
-        let _turn = self.append_lock(bucket, key).lock().await;
+        let alone = self.append_lock(bucket, key).lock_owned().await;
         let source = Source { bucket: bucket.to_owned(), key: key.to_owned(), if_match: None };
-        let (before, bytes, _pinned) = match self.pinned(&source).await {
+        let (before, bytes, file) = match self.pinned(&source).await {
             Ok(found) => found,
             Err(ObjectError::NoSuchKey { .. }) => {
                 check_position(position, 0)?;
-                return self.commit_grown(bucket, None, fresh, Grown::Staged(staged)).await;
+                let grown = (Grown::Staged(staged), Turn { _alone: alone, _file: None });
+                return self.commit_grown(bucket, None, fresh, grown).await;
             }
             Err(error) => return Err(error),
         };
+        let turn = Turn { _alone: alone, _file: Some(file) };
         if before.info.kind != "Appendable" {
             return Err(refused("ObjectNotAppendable", "the object is not appendable"));
         }
         check_position(position, before.info.size)?;
-        let grown = self.grow(&before, bytes, staged).await?;
+        let grown = self.grow(&before, bytes, staged, turn).await?;
         let info = grown_info(&before.info, &sum, &fresh);
         self.commit_grown(bucket, Some(before.info.etag), info, grown).await
     }

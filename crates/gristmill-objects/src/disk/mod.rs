@@ -74,7 +74,7 @@ pub struct DiskStore {
     writer: Writer,
     reserve: Arc<Reserve>,
     buckets: Arc<Buckets>,
-    appends: Vec<tokio::sync::Mutex<()>>,
+    appends: Vec<Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// Connections for reading, and how many may read at once.
@@ -98,7 +98,7 @@ impl DiskStore {
         sweep_in_background(files.clone(), readers.clone())?;
         let reserve = Arc::new(Reserve::keep(directory));
         let writer = Writer::start(conn, files.clone(), reserve.clone(), lock)?;
-        let appends = (0..APPEND_LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
+        let appends = (0..APPEND_LOCKS).map(|_| Arc::default()).collect();
         Ok(Self { clock, files, readers, writer, reserve, buckets, appends })
     }
 

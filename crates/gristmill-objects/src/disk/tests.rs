@@ -4,6 +4,50 @@
 use super::*;
 use crate::{BucketAcl, LocalStore, collect};
 use gristmill_model::{AccountId, Timestamp};
+use tokio::task::JoinHandle;
+
+/// Bytes that do not fit into the database.
+const LARGE: usize = 100_000;
+
+async fn open_with_bucket(directory: &Path) -> Arc<DiskStore> {
+    let store = DiskStore::open(directory, Arc::new(|| Timestamp(1))).expect("opens");
+    store.create_bucket("bucket", AccountId(1), BucketAcl::Private).await.expect("makes");
+    Arc::new(store)
+}
+
+async fn append(
+    store: &DiskStore,
+    position: usize,
+    bytes: Vec<u8>,
+) -> Result<ObjectInfo, ObjectError> {
+    let (options, body) = (PutOptions::default(), body_of(bytes));
+    store.append("bucket", "log", position as u64, options, body).await
+}
+
+/// Keeps the writer busy until the sender is dropped.
+async fn stand_still(
+    store: &Arc<DiskStore>,
+) -> (std::sync::mpsc::Sender<()>, JoinHandle<Result<(), ObjectError>>) {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let stand = move |_: &Connection| {
+        began.send(()).expect("the test waits for it");
+        wait.recv().expect_err("nothing is ever sent");
+        Ok(Change::of(()))
+    };
+    let store = store.clone();
+    let standing = tokio::spawn(async move { store.writer.write(stand).await });
+    begun.await.expect("the writer comes to it");
+    (go, standing)
+}
+
+/// Fails unless the object is these bytes and its sums are theirs.
+async fn assert_log(store: &DiskStore, bytes: &[u8]) {
+    let got = store.get("bucket", "log", GetOptions::default()).await.expect("gets");
+    let info = got.info.clone();
+    assert!(collect(got.body).await.expect("reads") == bytes);
+    assert_eq!((info.size, info.crc64), (bytes.len() as u64, Some(Sum::of(bytes).crc64)));
+}
 
 async fn set_pages_max(store: &DiskStore, pages: &str) {
     let set = format!("PRAGMA max_page_count = {pages}");
@@ -70,4 +114,28 @@ async fn a_read_has_its_slot_until_it_ends_although_whoever_asked_left() {
     drop(go);
     let all = store.readers.slots.acquire_many(READERS_MAX as u32).await;
     drop(all.expect("is never closed"));
+}
+
+#[tokio::test]
+async fn an_append_has_its_turn_until_it_is_committed_although_its_sender_left() {
+    let directory = tempfile::tempdir().expect("makes a directory");
+    let store = open_with_bucket(directory.path()).await;
+    append(&store, 0, vec![1; LARGE]).await.expect("appends");
+    let (go, standing) = stand_still(&store).await;
+    let left = tokio::spawn({
+        let store = store.clone();
+        async move { append(&store, LARGE, vec![2; LARGE]).await }
+    });
+    while store.writer.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    left.abort();
+    assert!(left.await.is_err_and(|error| error.is_cancelled()));
+    let turn = store.append_lock("bucket", "log");
+    assert!(turn.try_lock().is_err(), "its bytes are behind the object and not committed yet");
+    drop(go);
+    standing.await.expect("does not panic").expect("writes");
+    let late = append(&store, LARGE, vec![3; LARGE]).await;
+    assert!(matches!(late, Err(ObjectError::Refused { .. })), "{late:?}");
+    assert_log(&store, &[vec![1; LARGE], vec![2; LARGE]].concat()).await;
 }

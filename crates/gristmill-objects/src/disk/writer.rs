@@ -114,6 +114,12 @@ impl Writer {
         queue.send(job).await.map_err(|_| gone())?;
         told.await.map_err(|_| gone())?
     }
+
+    /// How many changes wait for the thread.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| QUEUE_MAX - queue.capacity())
+    }
 }
 
 impl Drop for Writer {
