@@ -136,23 +136,26 @@ impl DiskStore {
         .await
     }
 
-    /// Commits an append if the object is still the one that was extended.
+    /// Commits an append if the object is still the one that was extended. The same ETag is not
+    /// enough: the same bytes may have been put into another file.
     async fn commit_grown(
         &self,
         bucket: &str,
-        before: Option<String>,
-        info: ObjectInfo,
+        before: Option<Object>,
+        (piece, fresh): (Sum, ObjectInfo),
         (grown, turn): (Grown, Turn),
     ) -> Result<ObjectInfo, ObjectError> {
         let bucket = bucket.to_owned();
         self.writer
             .write(move |conn| {
                 let bucket = rows::bucket_id(conn, &bucket)?;
-                let now = rows::object(conn, bucket, &info.key)?.map(|object| object.info.etag);
-                if now != before {
+                let now = rows::object(conn, bucket, &fresh.key)?;
+                if now.as_ref().map(version) != before.as_ref().map(version) {
                     let message = "the object was replaced while bytes were appended";
                     return Err(refused("PositionNotEqualToLength", message));
                 }
+                // Its headers may be others by now.
+                let info = now.map(|now| grown_info(&now.info, &piece, &fresh)).unwrap_or(fresh);
                 let (content, keep) = match grown {
                     Grown::Staged(staged) => content_of(conn, info.size, staged)?,
                     Grown::InPlace(content) => (content, vec![]),
@@ -163,6 +166,11 @@ impl DiskStore {
             })
             .await
     }
+}
+
+/// What tells an object from any other that had its key.
+fn version(object: &Object) -> (&str, &Content) {
+    (&object.info.etag, &object.content)
 }
 
 #[async_trait]
@@ -349,7 +357,7 @@ impl LocalStore for DiskStore {
             Err(ObjectError::NoSuchKey { .. }) => {
                 check_position(position, 0)?;
                 let grown = (Grown::Staged(staged), Turn { _alone: alone, _file: None });
-                return self.commit_grown(bucket, None, fresh, grown).await;
+                return self.commit_grown(bucket, None, (sum, fresh), grown).await;
             }
             Err(error) => return Err(error),
         };
@@ -359,8 +367,7 @@ impl LocalStore for DiskStore {
         }
         check_position(position, before.info.size)?;
         let grown = self.grow(&before, bytes, staged, turn).await?;
-        let info = grown_info(&before.info, &sum, &fresh);
-        self.commit_grown(bucket, Some(before.info.etag), info, grown).await
+        self.commit_grown(bucket, Some(before), (sum, fresh), grown).await
     }
 
     async fn delete_many(&self, bucket: &str, keys: &[String]) -> Result<(), ObjectError> {

@@ -41,6 +41,13 @@ async fn stand_still(
     (go, standing)
 }
 
+/// Returns when so many changes wait for the writer.
+async fn until_waiting(store: &DiskStore, count: usize) {
+    while store.writer.waiting() < count {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Fails unless the object is these bytes and its sums are theirs.
 async fn assert_log(store: &DiskStore, bytes: &[u8]) {
     let got = store.get("bucket", "log", GetOptions::default()).await.expect("gets");
@@ -126,9 +133,7 @@ async fn an_append_has_its_turn_until_it_is_committed_although_its_sender_left()
         let store = store.clone();
         async move { append(&store, LARGE, vec![2; LARGE]).await }
     });
-    while store.writer.waiting() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until_waiting(&store, 1).await;
     left.abort();
     assert!(left.await.is_err_and(|error| error.is_cancelled()));
     let turn = store.append_lock("bucket", "log");
@@ -137,5 +142,56 @@ async fn an_append_has_its_turn_until_it_is_committed_although_its_sender_left()
     standing.await.expect("does not panic").expect("writes");
     let late = append(&store, LARGE, vec![3; LARGE]).await;
     assert!(matches!(late, Err(ObjectError::Refused { .. })), "{late:?}");
+    assert_log(&store, &[vec![1; LARGE], vec![2; LARGE]].concat()).await;
+}
+
+/// The first append of an object has the ETag that a put of the same bytes has.
+#[tokio::test]
+async fn an_append_does_not_bring_back_the_file_of_an_object_that_was_put_anew() {
+    let directory = tempfile::tempdir().expect("makes a directory");
+    let store = open_with_bucket(directory.path()).await;
+    let before = append(&store, 0, vec![1; LARGE]).await.expect("appends");
+    let (go, standing) = stand_still(&store).await;
+    let put = tokio::spawn({
+        let store = store.clone();
+        let body = body_of(vec![1; LARGE]);
+        async move { store.put("bucket", "log", PutOptions::default(), body).await }
+    });
+    until_waiting(&store, 1).await;
+    let late = tokio::spawn({
+        let store = store.clone();
+        async move { append(&store, LARGE, vec![2; LARGE]).await }
+    });
+    until_waiting(&store, 2).await;
+    drop(go);
+    standing.await.expect("does not panic").expect("writes");
+    let put = put.await.expect("does not panic").expect("puts");
+    assert_eq!(put.etag, before.etag);
+    let late = late.await.expect("does not panic");
+    assert!(matches!(late, Err(ObjectError::Refused { .. })), "{late:?}");
+    assert_log(&store, &[1; LARGE]).await;
+}
+
+#[tokio::test]
+async fn headers_that_change_while_bytes_are_appended_stay_changed() {
+    let directory = tempfile::tempdir().expect("makes a directory");
+    let store = open_with_bucket(directory.path()).await;
+    append(&store, 0, vec![1; LARGE]).await.expect("appends");
+    let (go, standing) = stand_still(&store).await;
+    let headers: BTreeMap<_, _> = [("x-oss-object-acl".to_owned(), "private".to_owned())].into();
+    let change = tokio::spawn({
+        let (store, headers) = (store.clone(), headers.clone());
+        async move { store.set_headers("bucket", "log", headers, None).await }
+    });
+    until_waiting(&store, 1).await;
+    let more = tokio::spawn({
+        let store = store.clone();
+        async move { append(&store, LARGE, vec![2; LARGE]).await }
+    });
+    until_waiting(&store, 2).await;
+    drop(go);
+    standing.await.expect("does not panic").expect("writes");
+    change.await.expect("does not panic").expect("changes");
+    assert_eq!(more.await.expect("does not panic").expect("appends").headers, headers);
     assert_log(&store, &[vec![1; LARGE], vec![2; LARGE]].concat()).await;
 }
