@@ -126,7 +126,8 @@ pub(super) fn uploads(
     let mut listing = UploadListing::default();
     let mut last = String::new();
     // Ids are never empty: after (key, "") means from the first upload of that key on.
-    let mut from = match options.after_upload.is_empty() {
+    let whole_keys = options.after_upload.is_empty() || options.after_key < options.prefix;
+    let mut from = match whole_keys {
         true => (fold.seek(&options.after_key), String::new()),
         false => (options.after_key.clone().into_bytes(), options.after_upload.clone()),
     };

@@ -405,6 +405,15 @@ async fn uploads_and_parts_are_listed(store: &dyn LocalStore) {
         assert_eq!(found, ids, "pages of {max}");
     }
     let options = UploadListOptions {
+        prefix: "u/2".into(),
+        after_key: ids[0].0.clone(),
+        after_upload: ids[0].1.clone(),
+        uploads_max: 10,
+        ..UploadListOptions::default()
+    };
+    let page = store.list_uploads(BUCKET, options).await.expect("lists");
+    assert_eq!(page.uploads.len(), 1, "a marker before the prefix");
+    let options = UploadListOptions {
         delimiter: Some("/".into()),
         uploads_max: 10,
         ..UploadListOptions::default()
