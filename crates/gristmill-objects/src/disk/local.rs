@@ -140,7 +140,7 @@ impl DiskStore {
     /// enough: the same bytes may have been put into another file.
     async fn commit_grown(
         &self,
-        bucket: &str,
+        (bucket, owner): (&str, AccountId),
         before: Option<Object>,
         (piece, fresh): (Sum, ObjectInfo),
         (grown, turn): (Grown, Turn),
@@ -148,7 +148,7 @@ impl DiskStore {
         let bucket = bucket.to_owned();
         self.writer
             .write(move |conn| {
-                let bucket = rows::bucket_id(conn, &bucket)?;
+                let bucket = rows::bucket_id_of(conn, &bucket, owner)?;
                 let now = rows::object(conn, bucket, &fresh.key)?;
                 if now.as_ref().map(version) != before.as_ref().map(version) {
                     let message = "the object was replaced while bytes were appended";
@@ -345,7 +345,7 @@ impl LocalStore for DiskStore {
         body: ByteStream,
     ) -> Result<ObjectInfo, ObjectError> {
         check_key(key)?;
-        self.check_bucket(bucket).await?;
+        let owner = self.check_bucket(bucket).await?;
         // The body arrives before the lock is taken: a slow sender stops nobody.
         let (sum, staged) = body::stage(&self.files, key, &options, body, INLINE_MAX).await?;
         let mut fresh = self.info_of(key, &sum, options.headers);
@@ -357,7 +357,7 @@ impl LocalStore for DiskStore {
             Err(ObjectError::NoSuchKey { .. }) => {
                 check_position(position, 0)?;
                 let grown = (Grown::Staged(staged), Turn { _alone: alone, _file: None });
-                return self.commit_grown(bucket, None, (sum, fresh), grown).await;
+                return self.commit_grown((bucket, owner), None, (sum, fresh), grown).await;
             }
             Err(error) => return Err(error),
         };
@@ -367,7 +367,7 @@ impl LocalStore for DiskStore {
         }
         check_position(position, before.info.size)?;
         let grown = self.grow(&before, bytes, staged, turn).await?;
-        self.commit_grown(bucket, Some(before), (sum, fresh), grown).await
+        self.commit_grown((bucket, owner), Some(before), (sum, fresh), grown).await
     }
 
     async fn delete_many(&self, bucket: &str, keys: &[String]) -> Result<(), ObjectError> {

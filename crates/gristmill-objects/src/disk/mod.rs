@@ -40,6 +40,7 @@ use async_trait::async_trait;
 use body::{INLINE_MAX, Staged, blocking};
 use buckets::Buckets;
 use files::{Files, NewFile};
+use gristmill_model::AccountId;
 use reserve::Reserve;
 use rows::{Content, Piece};
 use rusqlite::Connection;
@@ -126,16 +127,17 @@ impl DiskStore {
         blocking(move || reserve.admit()).await
     }
 
-    /// Refuses early what the commit would refuse after the body arrived.
-    async fn check_bucket(&self, bucket: &str) -> Result<(), ObjectError> {
+    /// Refuses early what the commit would refuse after the body arrived. Answers whose the bucket
+    /// is, for the commit to look whether it still is.
+    async fn check_bucket(&self, bucket: &str) -> Result<AccountId, ObjectError> {
         self.admit().await?;
-        self.buckets.find(bucket).map(drop)
+        Ok(self.buckets.find(bucket)?.owner)
     }
 
     /// Commits an object whose bytes are staged.
     async fn commit(
         &self,
-        bucket: &str,
+        (bucket, owner): (&str, AccountId),
         info: ObjectInfo,
         staged: Staged,
         forbid_overwrite: bool,
@@ -143,7 +145,7 @@ impl DiskStore {
         let bucket = bucket.to_owned();
         self.writer
             .write(move |conn| {
-                let bucket = rows::bucket_id(conn, &bucket)?;
+                let bucket = rows::bucket_id_of(conn, &bucket, owner)?;
                 if forbid_overwrite && rows::object(conn, bucket, &info.key)?.is_some() {
                     return Err(exists(&info.key));
                 }
@@ -249,11 +251,11 @@ impl ObjectStore for DiskStore {
         body: ByteStream,
     ) -> Result<ObjectInfo, ObjectError> {
         check_key(key)?;
-        self.check_bucket(bucket).await?;
+        let owner = self.check_bucket(bucket).await?;
         let (sum, staged) = body::stage(&self.files, key, &options, body, INLINE_MAX).await?;
         let forbid = options.forbid_overwrite;
         let info = self.info_of(key, &sum, options.headers);
-        self.commit(bucket, info, staged, forbid).await
+        self.commit((bucket, owner), info, staged, forbid).await
     }
 
     async fn get(

@@ -92,6 +92,15 @@ pub(super) fn bucket_id(conn: &Connection, bucket: &str) -> Outcome<i64> {
         .ok_or_else(|| no_bucket(bucket))
 }
 
+/// A bucket that must still be this account's. Another account may have made one of the same name
+/// while a body arrived.
+pub(super) fn bucket_id_of(conn: &Connection, name: &str, owner: AccountId) -> Outcome<i64> {
+    conn.prepare_cached("SELECT id FROM buckets WHERE name = ?1 AND owner = ?2")
+        .and_then(|mut query| query.query_row((name, owner.0 as i64), |row| row.get(0)).optional())
+        .map_err(|error| sql_error("look up a bucket", error))?
+        .ok_or_else(|| no_bucket(name))
+}
+
 pub(super) fn bucket(conn: &Connection, name: &str) -> Outcome<BucketInfo> {
     conn.prepare_cached("SELECT name, owner, created, acl FROM buckets WHERE name = ?1")
         .and_then(|mut query| query.query_row([name], bucket_of).optional())

@@ -127,11 +127,11 @@ impl LocalStore for MemoryStore {
         body: ByteStream,
     ) -> Result<ObjectInfo, ObjectError> {
         check_key(key)?;
-        self.in_bucket(bucket, |_| Ok(()))?;
+        let owner = self.in_bucket(bucket, |bucket| Ok(bucket.info.owner))?;
         let (sum, data) = gather(key, &options, body).await?;
         let mut fresh = self.object_of(key, sum, options, data);
         "Appendable".clone_into(&mut fresh.info.kind);
-        self.in_bucket(bucket, |bucket| {
+        self.in_bucket_of(owner, bucket, |bucket| {
             let Some(before) = bucket.objects.get(key.as_bytes()) else {
                 check_position(position, 0)?;
                 return bucket.place(fresh, false);

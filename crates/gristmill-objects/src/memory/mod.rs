@@ -84,6 +84,20 @@ impl MemoryStore {
         action(state.buckets.get_mut(bucket).ok_or_else(|| no_bucket(bucket))?)
     }
 
+    /// The same, if it is still this account's: another one may have made a bucket of the same name
+    /// while a body arrived.
+    fn in_bucket_of<T>(
+        &self,
+        owner: AccountId,
+        name: &str,
+        action: impl FnOnce(&mut Bucket) -> Result<T, ObjectError>,
+    ) -> Result<T, ObjectError> {
+        self.in_bucket(name, |bucket| match bucket.info.owner == owner {
+            true => action(bucket),
+            false => Err(no_bucket(name)),
+        })
+    }
+
     fn in_upload<T>(
         &self,
         bucket: &str,
@@ -224,11 +238,11 @@ impl ObjectStore for MemoryStore {
         body: ByteStream,
     ) -> Result<ObjectInfo, ObjectError> {
         check_key(key)?;
-        self.in_bucket(bucket, |_| Ok(()))?;
+        let owner = self.in_bucket(bucket, |bucket| Ok(bucket.info.owner))?;
         let (sum, data) = gather(key, &options, body).await?;
         let forbid = options.forbid_overwrite;
         let object = self.object_of(key, sum, options, data);
-        self.in_bucket(bucket, |bucket| bucket.place(object, forbid))
+        self.in_bucket_of(owner, bucket, |bucket| bucket.place(object, forbid))
     }
 
     async fn get(

@@ -39,6 +39,7 @@ pub async fn every_local_store(store: &dyn LocalStore) {
     every_store(store).await;
     buckets_belong_to_accounts(store).await;
     a_bucket_with_content_stays(store).await;
+    a_bucket_made_anew_gets_nothing_that_was_meant_for_another_account(store).await;
     settings_are_kept_word_for_word(store).await;
     a_copy_is_independent(store).await;
     appends_grow_one_object(store).await;
@@ -319,6 +320,29 @@ async fn a_bucket_with_content_stays(store: &dyn LocalStore) {
     assert_eq!(code(store.delete_bucket("full").await), "BucketNotEmpty");
     store.abort_upload("full", "key", &upload).await.expect("aborts");
     store.delete_bucket("full").await.expect("deletes");
+}
+
+async fn a_bucket_made_anew_gets_nothing_that_was_meant_for_another_account(
+    store: &dyn LocalStore,
+) {
+    let (me, other) = (AccountId(7), AccountId(8));
+    for appends in [false, true] {
+        store.create_bucket("anew", me, BucketAcl::Private).await.expect("makes");
+        let (send, chunks) = futures::channel::mpsc::unbounded();
+        let (options, body) = (PutOptions::default(), chunks.boxed());
+        let mut sent = match appends {
+            false => store.put("anew", "key", options, body),
+            true => store.append("anew", "key", 0, options, body),
+        };
+        assert!(futures::poll!(&mut sent).is_pending(), "it waits for its body");
+        store.delete_bucket("anew").await.expect("deletes");
+        store.create_bucket("anew", other, BucketAcl::Private).await.expect("makes");
+        send.unbounded_send(Ok("bytes".into())).expect("is waited for");
+        drop(send);
+        let outcome = sent.await;
+        assert!(matches!(outcome, Err(ObjectError::NoSuchBucket { .. })), "{outcome:?}");
+        store.delete_bucket("anew").await.expect("is empty");
+    }
 }
 
 async fn settings_are_kept_word_for_word(store: &dyn LocalStore) {
