@@ -2,8 +2,8 @@
 //!
 //! [`Out`] writes elements in the order of the calls, without a namespace (the SDK looks up bare
 //! names). [`parse`] reads leniently: the SDK writes control characters raw into its requests, and
-//! carriage returns must survive (`reference/oss-gateway.md` 10). Depth is bounded here, size by
-//! whoever read the body; entities other than the five of XML are refused.
+//! carriage returns must survive (`reference/oss-gateway.md` 10). Depth and number of elements are
+//! bounded here, size by whoever read the body; entities other than the five of XML are refused.
 
 use quick_xml::{
     Reader,
@@ -13,6 +13,9 @@ use quick_xml::{
 
 /// Elements may be nested this deep.
 const DEPTH_MAX: usize = 16;
+/// A document has at most so many: the largest request names 10,000 parts, with three or four
+/// elements each. An element takes some twenty times the memory of `<a/>`.
+const ELEMENTS_MAX: usize = 100_000;
 
 /// A document being written.
 pub struct Out {
@@ -132,8 +135,13 @@ pub fn parse(body: &[u8], root: &str) -> Result<Node, Malformed> {
 fn parse_any(text: &str) -> Result<Node, Malformed> {
     let mut reader = Reader::from_str(text);
     let mut open = vec![Node::default()];
+    let mut elements = 0;
     loop {
         let event = reader.read_event().map_err(|error| Malformed(error.to_string()))?;
+        elements += usize::from(matches!(event, Event::Start(_) | Event::Empty(_)));
+        if elements > ELEMENTS_MAX {
+            return Err(Malformed(format!("has over {ELEMENTS_MAX} elements")));
+        }
         let top = open.last_mut().expect("the document is never closed");
         match event {
             Event::Start(start) => {
@@ -195,6 +203,15 @@ mod tests {
         let read = parse(body, "R").expect("parses");
         assert_eq!(read.text_of("K"), Some("a\u{c}\u{1}\rb<c>"));
         assert_eq!(read.text_of("E"), Some(""));
+    }
+
+    #[test]
+    fn elements_are_counted() {
+        for element in ["<a/>", "<a></a>"] {
+            let many = |count: usize| format!("<R>{}</R>", element.repeat(count));
+            assert!(parse(many(ELEMENTS_MAX - 1).as_bytes(), "R").is_ok(), "{element}");
+            assert!(parse(many(ELEMENTS_MAX).as_bytes(), "R").is_err(), "{element}");
+        }
     }
 
     #[test]
