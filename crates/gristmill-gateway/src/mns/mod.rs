@@ -1,12 +1,13 @@
 //! The door of the message service: HTTP in front of [`Messages`], so that unmodified clients of
 //! the hosted service work (`reference/mns.md`), path-style and host-style.
 //!
-//! A request is read (its body is at most [`BODY_SIZE_MAX`]), its signature is verified over the
-//! target as it was sent, the operation is found and asked of the key's permit, and carried out for
+//! A request's signature is verified over the target as it was sent, then its body is read (at most
+//! [`BODY_SIZE_MAX`]), the operation is found and asked of the key's permit, and carried out for
 //! the account of the key. The certificate of signed pushes is shown to everybody.
 //!
 //! Invariants
 //! - A key reaches what its account owns, whatever name or number the request carries.
+//! - Nothing is kept of the body of somebody who is not known.
 //! - Every answer has the four-child error body or the shape of the operation, and
 //!   `x-mns-request-id` in lower case: the official SDK compares it so.
 //! - No secret and no signature is logged or echoed.
@@ -41,6 +42,8 @@ use std::{
 pub const BODY_SIZE_MAX: usize = 8 * 1024 * 1024;
 /// How long a client may take to send a body.
 const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long one that nobody wants is read, so that its sender sees why.
+const DISCARD_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Where access keys are looked up.
 pub trait MnsKeys: Send + Sync + 'static {
@@ -152,11 +155,12 @@ impl MnsDoor {
         if let Some(certificate) = inner.certificate(&parts) {
             return certificate;
         }
-        let outcome = match gather(body).await {
-            Ok(body) => {
-                inner.answer(Call { account: AccountId(0), host: host.clone(), parts, body }).await
+        let outcome = match inner.caller(&parts) {
+            Ok(key) => inner.answer(key, host.clone(), parts, body).await,
+            Err(fault) => {
+                discard(&parts, body).await;
+                Err(fault)
             }
-            Err(fault) => Err(fault),
         };
         match outcome {
             Ok(reply) => respond(reply, &id),
@@ -175,9 +179,20 @@ impl MnsDoor {
 }
 
 impl Inner {
-    async fn answer(&self, mut call: Call) -> Result<Reply, Fault> {
-        let key = self.caller(&call.parts, &call.body)?;
-        call.account = key.account;
+    async fn answer<B>(
+        &self,
+        key: MnsKey,
+        host: String,
+        parts: Parts,
+        body: B,
+    ) -> Result<Reply, Fault>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let body = gather(body).await?;
+        check_md5(&parts, &body)?;
+        let call = Call { account: key.account, host, parts, body };
         let operation = route::find(&call.parts)?;
         let name = operation.name();
         if !(key.may)(name) || !host_is_own(&call.host, key.account) {
@@ -209,7 +224,7 @@ impl Inner {
     }
 
     /// The key of a request, once its signature is verified.
-    fn caller(&self, parts: &Parts, body: &[u8]) -> Result<MnsKey, Fault> {
+    fn caller(&self, parts: &Parts) -> Result<MnsKey, Fault> {
         let request = signed_request(parts);
         let presented = sign::presented(&request)?;
         let token = request_header(parts, "security-token").filter(|token| !token.is_empty());
@@ -224,12 +239,7 @@ impl Inner {
         })?;
         let now: Timestamp = (self.settings.clock)();
         presented.verify(&request, &key.secret, now, self.settings.skew_micros_max)?;
-        match request_header(parts, "content-md5") {
-            Some(md5) if !md5.is_empty() && !mns::md5_matches(md5, body) => {
-                Err(Fault::new("InvalidDegist", "The Content-MD5 is not that of the body."))
-            }
-            _ => Ok(key),
-        }
+        Ok(key)
     }
 
     fn certificate(&self, parts: &Parts) -> Option<Response<Full<Bytes>>> {
@@ -308,6 +318,37 @@ where
         }
         _ => Err(Fault::new("InvalidArgument", "The body ended before it was complete.")),
     }
+}
+
+/// Whether it is the body that was signed.
+fn check_md5(parts: &Parts, body: &[u8]) -> Result<(), Fault> {
+    match request_header(parts, "content-md5") {
+        Some(md5) if !md5.is_empty() && !mns::md5_matches(md5, body) => {
+            Err(Fault::new("InvalidDegist", "The Content-MD5 is not that of the body."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a body that nobody wants and keeps nothing of it, within bounds, so that a client that is
+/// still sending gets to see why it was refused. One that waits to be asked for it is not asked.
+async fn discard<B>(parts: &Parts, body: B)
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
+    if parts.headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let mut body = std::pin::pin!(body);
+    let read = async {
+        let mut left = BODY_SIZE_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.checked_sub(frame.data_ref().map_or(0, Bytes::len))?;
+        }
+        Some(())
+    };
+    // However it ends, the answer is the same.
+    let _ = tokio::time::timeout(DISCARD_WAIT_MAX, read).await;
 }
 
 fn respond(reply: Reply, id: &str) -> Response<Full<Bytes>> {
