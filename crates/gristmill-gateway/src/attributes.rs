@@ -18,14 +18,13 @@ use gristmill_wire::oss::{answer, ask};
 use http::{HeaderName, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Changes the kept headers of the addressed object. Two changes at once do not mix with a new
-/// version of the object.
-async fn change(call: &Call<'_>, change: impl FnOnce(&mut Stored)) -> Result<(), Fault> {
+/// Changes the kept headers of the addressed object.
+async fn change(
+    call: &Call<'_>,
+    change: impl FnOnce(&mut Stored) + Send + 'static,
+) -> Result<(), Fault> {
     let (bucket, key) = (&call.address.bucket, &call.address.key);
-    let info = call.store().head(bucket, key).await?;
-    let mut headers = info.headers;
-    change(&mut headers);
-    call.store().set_headers(bucket, key, headers, Some(info.etag)).await?;
+    call.store().change_headers(bucket, key, None, Box::new(change)).await?;
     Ok(())
 }
 
@@ -39,7 +38,7 @@ pub(crate) async fn set_acl(call: &Call<'_>) -> Result<Reply, Fault> {
         return Err(Fault::argument(ACL, ""));
     }
     let acl = headers::object_acl(&call.headers)?;
-    change(call, |headers| {
+    change(call, move |headers| {
         match acl {
             Some(acl) => headers.insert(ACL.to_owned(), acl),
             None => headers.remove(ACL),
@@ -65,7 +64,7 @@ pub(crate) async fn set_tags(call: &Call<'_>, body: ByteStream) -> Result<Reply,
     call.permit(Wish::Write(&call.address.key)).await?;
     let tags = ask::tagging(&body::gather(&call.headers, body).await?)?;
     let text = headers::tags_text(&tags);
-    change(call, |headers| {
+    change(call, move |headers| {
         headers.insert(TAGS.to_owned(), text);
     })
     .await?;

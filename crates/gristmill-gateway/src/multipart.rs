@@ -4,7 +4,7 @@ use crate::{
     body,
     caller::Wish,
     fault::Fault,
-    headers::{self, ACL, text},
+    headers::{self, ACL, Stored, text},
     object::{forbids_overwrite, put_options},
     reply::{self, Reply, set_sums},
     route::Call,
@@ -62,9 +62,8 @@ pub(crate) async fn complete(call: &Call<'_>, body: ByteStream) -> Result<Reply,
     }
     let info = call.store().complete_upload(bucket, key, upload, &parts).await?;
     if let Some(acl) = acl {
-        let mut headers = info.headers.clone();
-        headers.insert(ACL.to_owned(), acl);
-        call.store().set_headers(bucket, key, headers, Some(info.etag.clone())).await?;
+        let change = Box::new(|headers: &mut Stored| drop(headers.insert(ACL.to_owned(), acl)));
+        call.store().change_headers(bucket, key, Some(info.etag.clone()), change).await?;
     }
     let location = format!("http://{}/{bucket}/{key}", call.address.endpoint);
     let text = answer::completed(bucket, key, &info.etag, &location, call.encode()?);

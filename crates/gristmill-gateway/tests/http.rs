@@ -231,6 +231,27 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn changes_of_one_object_at_the_same_time_all_hold() {
+    let directory = tempfile::tempdir().expect("makes a directory");
+    let store = DiskStore::open(directory.path(), clock()).expect("opens");
+    store.create_bucket("bkt", AccountId(1), BucketAcl::Private).await.expect("makes");
+    let door = Door::open(Arc::new(store)).await;
+    for round in 0..20 {
+        let put = ask("PUT", "/bkt/key").body(b"bytes").send(&door).await;
+        assert!(put.starts_with("HTTP/1.1 200"), "{put}");
+        let tags = "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>";
+        let tags = ask("PUT", "/bkt/key?tagging").body(tags.as_bytes());
+        let acl = ask("PUT", "/bkt/key?acl").header("x-oss-object-acl", "public-read").body(b"");
+        let (tags, acl) = tokio::join!(tags.send(&door), acl.send(&door));
+        assert!(tags.starts_with("HTTP/1.1 200") && acl.starts_with("HTTP/1.1 200"), "{tags}{acl}");
+        let tags = ask("GET", "/bkt/key?tagging").send(&door).await;
+        assert!(tags.contains("<Key>k</Key>"), "round {round}: {tags}");
+        let acl = ask("GET", "/bkt/key?acl").send(&door).await;
+        assert!(acl.contains("<Grant>public-read</Grant>"), "round {round}: {acl}");
+    }
+}
+
+#[tokio::test]
 async fn bad_requests_get_the_right_code_and_change_nothing() {
     let door = door().await;
     let cases: Vec<(Ask, u16, &str)> = vec![

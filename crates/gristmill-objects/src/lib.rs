@@ -20,8 +20,8 @@ mod rules;
 
 pub use digest::{Digest, Sum};
 pub use local::{
-    BucketAcl, BucketInfo, BucketStat, Clock, CopyOptions, LocalStore, PartInfo, PartListing,
-    SmallPut, Source, UploadInfo, UploadListOptions, UploadListing,
+    BucketAcl, BucketInfo, BucketStat, Clock, CopyOptions, HeadersChange, LocalStore, PartInfo,
+    PartListing, SmallPut, Source, UploadInfo, UploadListOptions, UploadListing,
 };
 pub use rules::PART_SIZE_MIN;
 

@@ -66,6 +66,9 @@ pub struct BucketStat {
     pub parts: u64,
 }
 
+/// A change of the headers of an object.
+pub type HeadersChange = Box<dyn FnOnce(&mut BTreeMap<String, String>) + Send>;
+
 /// An object to copy from.
 #[derive(Debug, Clone, Default)]
 pub struct Source {
@@ -199,13 +202,14 @@ pub trait LocalStore: ObjectStore {
         text: Option<String>,
     ) -> Result<(), ObjectError>;
 
-    /// Replaces the headers of an object, not its bytes nor its time. `if_match` as in [`GetOptions`].
-    async fn set_headers(
+    /// Changes the headers of an object, not its bytes nor its time, in one step: changes at the same
+    /// time do not undo each other. `if_match` as in [`GetOptions`].
+    async fn change_headers(
         &self,
         bucket: &str,
         key: &str,
-        headers: BTreeMap<String, String>,
         if_match: Option<String>,
+        change: HeadersChange,
     ) -> Result<ObjectInfo, ObjectError>;
 
     /// Copies an object within the store. The copy is atomic like a PUT.

@@ -14,15 +14,15 @@ use super::{
     writer::Change,
 };
 use crate::{
-    BucketAcl, BucketInfo, BucketStat, ByteStream, CopyOptions, LocalStore, ObjectError,
-    ObjectInfo, PartListing, PutOptions, SmallPut, Source, Sum, UploadListOptions, UploadListing,
+    BucketAcl, BucketInfo, BucketStat, ByteStream, CopyOptions, HeadersChange, LocalStore,
+    ObjectError, ObjectInfo, PartListing, PutOptions, SmallPut, Source, Sum, UploadListOptions,
+    UploadListing,
     rules::{check_key, check_position, exists, grown_info, part_page, refused},
 };
 use async_trait::async_trait;
 use gristmill_model::AccountId;
 use rusqlite::Connection;
 use std::{
-    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -264,18 +264,18 @@ impl LocalStore for DiskStore {
             .await
     }
 
-    async fn set_headers(
+    async fn change_headers(
         &self,
         bucket: &str,
         key: &str,
-        headers: BTreeMap<String, String>,
         if_match: Option<String>,
+        change: HeadersChange,
     ) -> Result<ObjectInfo, ObjectError> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         self.writer
             .write(move |conn| {
                 let mut info = rows::version(conn, &bucket, &key, if_match.as_deref())?.info;
-                info.headers = headers;
+                change(&mut info.headers);
                 rows::put_headers(conn, rows::bucket_id(conn, &bucket)?, &info)?;
                 Ok(Change::of(info))
             })

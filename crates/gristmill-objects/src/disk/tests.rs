@@ -181,7 +181,8 @@ async fn headers_that_change_while_bytes_are_appended_stay_changed() {
     let headers: BTreeMap<_, _> = [("x-oss-object-acl".to_owned(), "private".to_owned())].into();
     let change = tokio::spawn({
         let (store, headers) = (store.clone(), headers.clone());
-        async move { store.set_headers("bucket", "log", headers, None).await }
+        let change = Box::new(|now: &mut BTreeMap<_, _>| *now = headers);
+        async move { store.change_headers("bucket", "log", None, change).await }
     });
     until_waiting(&store, 1).await;
     let more = tokio::spawn({

@@ -2,13 +2,13 @@
 
 use super::{MemoryStore, gather};
 use crate::{
-    BucketAcl, BucketInfo, BucketStat, ByteStream, CopyOptions, LocalStore, ObjectError,
-    ObjectInfo, PartListing, PutOptions, Source, UploadListOptions, UploadListing,
+    BucketAcl, BucketInfo, BucketStat, ByteStream, CopyOptions, HeadersChange, LocalStore,
+    ObjectError, ObjectInfo, PartListing, PutOptions, Source, UploadListOptions, UploadListing,
     rules::{check_key, check_position, grown_info, no_bucket, part_page, refused},
 };
 use async_trait::async_trait;
 use gristmill_model::AccountId;
-use std::{collections::BTreeMap, ops::Bound};
+use std::ops::Bound;
 
 #[async_trait]
 impl LocalStore for MemoryStore {
@@ -82,16 +82,16 @@ impl LocalStore for MemoryStore {
         })
     }
 
-    async fn set_headers(
+    async fn change_headers(
         &self,
         bucket: &str,
         key: &str,
-        headers: BTreeMap<String, String>,
         if_match: Option<String>,
+        change: HeadersChange,
     ) -> Result<ObjectInfo, ObjectError> {
         self.in_bucket(bucket, |bucket| {
             let mut object = bucket.version(key, if_match.as_deref())?.clone();
-            object.info.headers = headers;
+            change(&mut object.info.headers);
             bucket.place(object, false)
         })
     }

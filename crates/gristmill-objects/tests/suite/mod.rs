@@ -403,12 +403,19 @@ async fn appends_grow_one_object(store: &dyn LocalStore) {
 
 async fn headers_change_without_the_bytes(store: &dyn LocalStore) {
     let before = put(store, "headed", b"bytes").await;
-    let new = headers(&[("x-oss-object-acl", "private")]);
-    let set = |etag: &str| store.set_headers(BUCKET, "headed", new.clone(), Some(etag.to_owned()));
-    assert_eq!(set(&before.etag).await.expect("sets").headers, new);
-    assert_eq!(store.head(BUCKET, "headed").await.expect("heads").headers, new);
+    let insert = async |name: &'static str, etag: &str| {
+        let change = Box::new(move |headers: &mut BTreeMap<String, String>| {
+            headers.insert(name.to_owned(), "x".to_owned());
+        });
+        store.change_headers(BUCKET, "headed", Some(etag.to_owned()), change).await
+    };
+    let first = insert("x-oss-meta-a", &before.etag).await.expect("changes");
+    let second = insert("x-oss-meta-b", &before.etag).await.expect("changes");
+    assert_eq!(first.headers, headers(&[("x-oss-meta-a", "x")]));
+    assert_eq!(second.headers, headers(&[("x-oss-meta-a", "x"), ("x-oss-meta-b", "x")]));
+    assert_eq!(store.head(BUCKET, "headed").await.expect("heads").headers, second.headers);
     assert_eq!(read(store, "headed").await, b"bytes");
-    assert!(matches!(set("0").await, Err(ObjectError::Changed { .. })));
+    assert!(matches!(insert("c", "0").await, Err(ObjectError::Changed { .. })));
 }
 
 async fn uploads_and_parts_are_listed(store: &dyn LocalStore) {
