@@ -1,7 +1,13 @@
 //! Opens the database and brings it to the schema of this program: numbered steps, forward only.
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use std::{path::Path, time::Duration};
+use std::{
+    fs::{self, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
 
 /// `GRMM`: marks the file as ours.
 const APPLICATION_ID: i32 = 0x4752_4d4d;
@@ -26,6 +32,14 @@ pub enum OpenError {
         /// Why not.
         source: rusqlite::Error,
     },
+    /// It cannot be kept from others.
+    #[error("could not make {path} readable by its owner only")]
+    Private {
+        /// Which file.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// It belongs to another program.
     #[error("{path} is not a database of messages")]
     Foreign {
@@ -46,6 +60,7 @@ pub enum OpenError {
 pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
     let shown = path.display().to_string();
     let failed = |source| OpenError::Open { path: shown.clone(), source };
+    make_private(path).map_err(|source| OpenError::Private { path: shown.clone(), source })?;
     let mut connection = connect(path).map_err(failed)?;
     let id: i32 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
@@ -65,6 +80,12 @@ pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     let tables = "SELECT count(*) FROM sqlite_schema";
     connection.query_row(tables, [], |row| row.get::<_, i64>(0)).map(|count| count == 0)
+}
+
+/// Only the owner may read the messages. SQLite gives its side files the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -113,6 +134,22 @@ mod tests {
         ours.pragma_update(None, "user_version", 99).expect("set");
         drop(ours);
         assert!(matches!(open(&path), Err(OpenError::Newer { found: 99, .. })));
+    }
+
+    #[test]
+    fn only_their_owner_reads_the_messages() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("m.db");
+        fs::write(&path, "").expect("made");
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("ours");
+        for path in [path, dir.path().join("new.db")] {
+            let _open = open(&path).expect("opens");
+            for side in ["", "-wal", "-shm"] {
+                let file = format!("{}{side}", path.display());
+                let mode = fs::metadata(&file).expect("is there").permissions().mode() & 0o777;
+                assert_eq!(mode, 0o600, "{file}");
+            }
+        }
     }
 
     #[test]

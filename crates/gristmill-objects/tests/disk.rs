@@ -4,7 +4,9 @@ use futures::StreamExt;
 use gristmill_model::{AccountId, Timestamp};
 use gristmill_objects::{disk::DiskStore, *};
 use std::{
+    fs::Permissions,
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -65,6 +67,18 @@ async fn everything_is_there_after_reopening() {
     assert_eq!(store.head(BUCKET, "large").await.expect("heads"), before);
     let parts = store.list_parts(BUCKET, "k", &upload, 0, 10).await.expect("lists").parts;
     assert_eq!(parts.len(), 1);
+}
+
+#[tokio::test]
+async fn only_its_owner_looks_into_a_store() {
+    let directory = tempfile::tempdir().expect("makes a directory");
+    let place = directory.path().join("objects");
+    let mode = || std::fs::metadata(&place).expect("is there").permissions().mode() & 0o777;
+    drop(open(&place));
+    assert_eq!(mode(), 0o700);
+    std::fs::set_permissions(&place, Permissions::from_mode(0o755)).expect("ours");
+    drop(open(&place));
+    assert_eq!(mode(), 0o700, "also of one that was made with a wider mode");
 }
 
 #[tokio::test]

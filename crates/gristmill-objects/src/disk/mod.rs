@@ -46,8 +46,9 @@ use rows::{Content, Piece};
 use rusqlite::Connection;
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File, TryLockError},
+    fs::{self, File, Permissions, TryLockError},
     io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
@@ -89,7 +90,7 @@ impl DiskStore {
     /// Opens or makes the store in `directory`. Waits for the disk; fails when another process has
     /// it open. Files that a crash left behind are removed in the background.
     pub fn open(directory: &Path, clock: Clock) -> Result<Self, ObjectError> {
-        fs::create_dir_all(directory).map_err(|e| io_error("make the object directory", e))?;
+        make_private(directory).map_err(|e| io_error("make the object directory", e))?;
         let lock = lock(directory)?;
         let database = directory.join("objects.db");
         let (conn, opening) = schema::open_writer(&database)?;
@@ -203,6 +204,12 @@ fn content_of(
             Ok((Content::Files(vec![piece]), vec![new]))
         }
     }
+}
+
+/// Nobody but the owner may look into the directory: small objects lie in the database.
+fn make_private(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    fs::set_permissions(directory, Permissions::from_mode(0o700))
 }
 
 fn lock(directory: &Path) -> Result<File, ObjectError> {
