@@ -249,7 +249,7 @@ pub(super) fn put_object(
         return Ok(vec![]);
     }
     let mut garbage = delete_object(conn, bucket, &info.key)?;
-    let needed = content.files();
+    let needed: HashSet<u64> = content.files().into_iter().collect();
     garbage.retain(|file| !needed.contains(file));
     insert_object(conn, bucket, info, content)?;
     Ok(garbage)
