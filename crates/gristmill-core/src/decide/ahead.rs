@@ -20,17 +20,28 @@ use std::sync::Arc;
 const MACHINES_MAX: usize = 1_000;
 
 impl Draft<'_> {
-    /// Tasks of a job may run now: those of lower priority do not stand before them.
+    /// A job may run now: what is of lower priority does not stand before its tasks.
     pub(super) fn overtake(&mut self, id: JobId) {
-        let Some(job) = self.world.jobs.get(&id).filter(|job| job.priority > 0).cloned() else {
-            return;
-        };
-        for (name, task) in &job.tasks {
-            let ready = task.blocked_by == 0 && !task.state.is_final() && !task.waiting.is_empty();
-            if let Some(cluster) = job.cluster_of(name).filter(|_| ready) {
-                let pool = Pool { cluster, lane: task.lane.clone() };
-                self.make_way(&job, &pool, task.waiting.len());
-            }
+        if let Some(job) = self.world.jobs.get(&id).filter(|job| job.priority > 0).cloned() {
+            job.tasks.keys().for_each(|name| self.overtake_with(&job, name));
+        }
+    }
+
+    /// The same for the tasks that waited for one that ended; all others of the job stand where
+    /// they stood.
+    pub(super) fn after_task(&mut self, id: JobId, task: &TaskName) {
+        let job = Arc::clone(self.world.job_of(id));
+        if job.priority > 0 && !job.holds_back(&job.tasks[task]) {
+            job.successors(task).for_each(|name| self.overtake_with(&job, name));
+        }
+    }
+
+    fn overtake_with(&mut self, job: &Job, name: &TaskName) {
+        let task = &job.tasks[name];
+        let ready = task.blocked_by == 0 && !task.state.is_final() && !task.waiting.is_empty();
+        if let Some(cluster) = job.cluster_of(name).filter(|_| ready) {
+            let pool = Pool { cluster, lane: task.lane.clone() };
+            self.make_way(job, &pool, task.waiting.len());
         }
     }
 
@@ -80,14 +91,5 @@ impl Draft<'_> {
     fn take_back(&mut self, worker: WorkerId, run: RunId) {
         let end = self.cut_short(run, worker, "something with a higher priority came");
         self.end_run(worker, run, end, Some(AfterRun::PutBack));
-    }
-
-    /// The tasks that waited for this one may run now.
-    pub(super) fn after_task(&mut self, id: JobId, task: &TaskName) {
-        let job = self.world.job_of(id);
-        let leads_on = job.successors(task).next().is_some() && !job.holds_back(&job.tasks[task]);
-        if leads_on {
-            self.overtake(id);
-        }
     }
 }
