@@ -77,11 +77,12 @@ impl Draft<'_> {
     /// Whether one is going.
     pub(super) fn make_room(&mut self) -> bool {
         let world = &self.world;
-        let needy = |(spot, ..): &&(bool, Timestamp, WorkerId)| !spot;
-        let needy = world.crowded.values().flat_map(|set| set.iter().filter(needy)).count();
         let spot = || world.spot.iter().map(|id| world.worker_of(*id));
         let goes = |it: &&Arc<Worker>| it.notice.is_some() || it.state == WorkerState::Deleting;
-        if spot().filter(goes).count() >= needy {
+        let needy = |(spot, ..): &&(bool, Timestamp, WorkerId)| !spot;
+        let mut needy = world.crowded.values().flat_map(|set| set.iter().filter(needy));
+        // Of those that wait no more are counted than there are going.
+        if needy.nth(spot().filter(goes).count()).is_none() {
             return true;
         }
         let there = |it: &&Arc<Worker>| {
