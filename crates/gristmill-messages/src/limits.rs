@@ -49,8 +49,8 @@ pub const MARK_KEPT: Seconds = Seconds(30 * 86_400);
 pub const INBOX_MAX: usize = 4_096;
 /// Orders that share one commit.
 pub const TURN_MAX: usize = 1_024;
-/// Receivers that wait at a time, the last sixteenth of them of accounts that have few; one more is
-/// answered at once.
+/// Receivers that wait at a time; one more is answered at once. Who is among them says
+/// [`gristmill_model::shares`].
 pub const WAITERS_MAX: usize = 8_192;
 /// Rows that become visible, expire or are forgotten in one turn.
 pub const SWEEP_MAX: u32 = 2_000;

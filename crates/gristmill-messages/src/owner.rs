@@ -15,7 +15,7 @@ use crate::{
     queues, topics,
 };
 use gristmill_faults::{self as faults, Point};
-use gristmill_model::{AccountId, Seconds, Timestamp};
+use gristmill_model::{AccountId, Seconds, Timestamp, shares};
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -195,13 +195,11 @@ impl Waiters {
         self.by_queue.values().flatten().map(|waiter| waiter.until).min()
     }
 
-    /// Whether one more may wait. Of the last sixteenth of the places an account gets none that has
-    /// that many already.
+    /// Whether one more may wait.
     fn has_place_for(&self, account: AccountId) -> bool {
-        let (free, kept) = (limits::WAITERS_MAX - self.count, limits::WAITERS_MAX / 16);
-        let all = || self.by_queue.values().flatten();
-        let has_many = || all().filter(|it| it.account == account).nth(kept - 1).is_some();
-        free > kept || free > 0 && !has_many()
+        let all = self.by_queue.values().flatten();
+        let own = || all.filter(|waiter| waiter.account == account).count();
+        shares::has_place(limits::WAITERS_MAX, self.count, own)
     }
 
     /// Serves a receiver at once, or lets it wait. Nobody is served before those who wait already.

@@ -26,6 +26,7 @@ pub mod notice;
 pub mod policy;
 pub mod ranges;
 pub mod samples;
+pub mod shares;
 pub mod spec;
 pub mod state;
 pub mod time;

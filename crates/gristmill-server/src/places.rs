@@ -1,9 +1,7 @@
-//! Places that the callers of all accounts share: open streams, callers that wait, shells.
-//!
-//! Whoever comes gets one as long as there is one. Only of the last sixteenth an account gets none that
-//! has more than that many already, so that one account alone cannot keep all others out.
+//! Places that the callers of all accounts share: open streams, callers that wait, shells. Who gets
+//! one says [`shares`].
 
-use gristmill_model::AccountId;
+use gristmill_model::{AccountId, shares};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -33,10 +31,8 @@ impl Places {
     /// A place for this account, if there is one.
     pub fn take(&self, account: AccountId) -> Option<Place> {
         let mut taken = self.taken();
-        let free = self.0.places_max.saturating_sub(taken.values().sum());
-        let own = taken.get(&account).copied().unwrap_or(0);
-        let kept = self.0.places_max / 16;
-        if free == 0 || (free <= kept && own >= kept) {
+        let own = || taken.get(&account).copied().unwrap_or(0);
+        if !shares::has_place(self.0.places_max, taken.values().sum(), own) {
             return None;
         }
         *taken.entry(account).or_default() += 1;
