@@ -185,27 +185,39 @@ impl Supervisor {
         faults::at(Point::SpawnerMake)
             .or_fail()
             .map_err(|fault| SetupError::new(Stage::Process, fault.to_string()))?;
-        let group = self
+        let mut group = self
             .driver
             .create(&sandbox.id, &sandbox.limits)
             .at(Stage::Limits, || "cannot make the control group".into())?;
         let (prepared, filter) = (&self.prepared, &self.filter);
         let setup = Setup { prepared, filter, group: &group, sandbox };
-        let made = Cell::make(&setup, first);
-        let mut cell = made?.bound_by(group);
+        let mut cell = match Cell::make(&setup, first) {
+            Ok(made) => made.bound_by(group),
+            Err(error) => {
+                group.remove(); // nobody is in it
+                return Err(error);
+            }
+        };
         let number = self.latest + 1;
+        if let Err(error) = self.watch(&cell, number) {
+            cell.end_now();
+            self.clear_away(cell);
+            return Err(error);
+        }
+        self.latest = number;
+        self.cells.insert(number, cell);
+        faults::at(Point::SpawnerMade);
+        Ok(())
+    }
+
+    fn watch(&self, cell: &Cell, number: CellNumber) -> Result<(), SetupError> {
         let watch = |fd: &OwnedFd, token| {
             let data = epoll::EventData::new_u64(token);
             epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)
         };
         watch(&cell.line, number * 2)
             .and_then(|()| watch(&cell.child.pidfd, number * 2 + 1))
-            .inspect_err(|_| cell.end_now())
-            .at(Stage::Process, || "cannot watch the sandbox".into())?;
-        self.latest = number;
-        self.cells.insert(number, cell);
-        faults::at(Point::SpawnerMade);
-        Ok(())
+            .at(Stage::Process, || "cannot watch the sandbox".into())
     }
 
     /// Reads what pid 1 of a sandbox reports.
