@@ -292,6 +292,9 @@ pub struct LocalConfig {
     /// Bytes that the disks of all machines may have together; 0: no bound, and a full disk of the
     /// host is what ends it. Since 0.2.0.
     pub disks_bytes_max: u64,
+    /// Whether machines and their programs live on when the server is asked to stop; the next start
+    /// takes them over. Since 0.2.0.
+    pub keep_on_stop: bool,
 }
 
 impl Default for LocalConfig {
@@ -305,6 +308,7 @@ impl Default for LocalConfig {
             nat: NatConfig::default(),
             limit_usage: true,
             disks_bytes_max: 0,
+            keep_on_stop: false,
         }
     }
 }

@@ -134,6 +134,9 @@ pub struct Region {
     mill: Mill,
     provider: Arc<dyn Provider>,
     seats: Arc<Seats>,
+    sessions: Arc<Sessions>,
+    /// Whether machines live on when it stops.
+    keeps_machines: bool,
     /// Ends what asks for machines.
     halt: watch::Sender<bool>,
     /// Ends the listeners.
@@ -250,22 +253,41 @@ impl Region {
         info!(region = config.region, %api, oss = %oss_address, mns = %mns_address, data = %config.data_dir.display(), "region is up");
         let messages = messaging.messages;
         let (oss, mns) = (oss_address, mns_address);
-        Ok(Self { mill, provider, seats, halt, stop, messages, tasks, api, oss, mns })
+        let keeps_machines = config.local.keep_on_stop;
+        Ok(Self {
+            mill,
+            provider,
+            seats,
+            sessions,
+            keeps_machines,
+            halt,
+            stop,
+            messages,
+            tasks,
+            api,
+            oss,
+            mns,
+        })
     }
 
-    /// Ends the workers, while they can still bring their logs home; then answers what is in
-    /// flight and takes a checkpoint.
+    /// Ends the workers, while they can still bring their logs home, or hangs up on those that live on;
+    /// answers what is in flight and takes a checkpoint.
     pub async fn stop(mut self) {
         self.halt.send_replace(true);
-        end_workers(&self.provider).await;
+        if !self.keeps_machines {
+            end_workers(&self.provider).await;
+        }
         self.messages.dismiss().await;
         self.stop.send_replace(true);
+        self.sessions.hang_up();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
             warn!("some requests did not end in time");
         }
         self.tasks.shutdown().await;
-        self.seats.close();
+        if !self.keeps_machines {
+            self.seats.close();
+        }
         self.mill.stop().await;
         info!("region is down");
     }

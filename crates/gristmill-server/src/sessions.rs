@@ -67,7 +67,8 @@ struct Line {
     heard: Instant,
     logs: mpsc::Sender<LogRequest>,
     shells: Arc<Exchange>,
-    replaced: Arc<Notify>,
+    /// Ends the session.
+    ended: Arc<Notify>,
 }
 
 /// All agents on the line.
@@ -210,7 +211,7 @@ impl Sessions {
         }
         let (logs, mut log_requests) = mpsc::channel(LOG_REQUESTS_MAX);
         let shells = Arc::new(Exchange::new(outbox.clone()));
-        let replaced = self.enter(worker, generation, logs, shells.clone());
+        let over = self.enter(worker, generation, logs, shells.clone());
         let bell = self.mill.published().bell(worker);
         let mut session = Session {
             sessions: self,
@@ -226,7 +227,7 @@ impl Sessions {
             log_requests: 0,
             shells: shells.clone(),
         };
-        let ended = session.run(&mut heard, &mut log_requests, &bell, &replaced).await;
+        let ended = session.run(&mut heard, &mut log_requests, &bell, &over).await;
         shells.close();
         self.mill.published().unhook(worker, &bell);
         self.hang_ups.notify_one();
@@ -268,15 +269,15 @@ impl Sessions {
         logs: mpsc::Sender<LogRequest>,
         shells: Arc<Exchange>,
     ) -> Arc<Notify> {
-        let replaced = Arc::new(Notify::new());
-        let (heard, rings) = (Instant::now(), replaced.clone());
-        let line = Line { generation, heard, logs, shells, replaced: rings };
+        let over = Arc::new(Notify::new());
+        let (heard, ended) = (Instant::now(), over.clone());
+        let line = Line { generation, heard, logs, shells, ended };
         let mut lines = self.lines.lock().expect("no holder of the lock panics");
         if let Some(older) = lines.insert(worker, line) {
             debug!(%worker, older = %older.generation, newer = %generation, "agent called again");
-            older.replaced.notify_one();
+            older.ended.notify_one();
         }
-        replaced
+        over
     }
 
     fn hear(&self, worker: WorkerId) {
@@ -284,6 +285,12 @@ impl Sessions {
         if let Some(line) = lines.get_mut(&worker) {
             line.heard = Instant::now();
         }
+    }
+
+    /// Ends all sessions. Their agents call again.
+    pub fn hang_up(&self) {
+        let lines = self.lines.lock().expect("no holder of the lock panics");
+        lines.values().for_each(|line| line.ended.notify_one());
     }
 
     /// Forgets workers that the world does not know any more. A line whose agent hung up stays in
@@ -321,7 +328,7 @@ impl Session<'_> {
         heard: &mut S,
         logs: &mut mpsc::Receiver<LogRequest>,
         bell: &Notify,
-        replaced: &Notify,
+        over: &Notify,
     ) -> Option<&'static str>
     where
         S: Stream<Item = Result<FromAgent, Status>> + Send + Unpin,
@@ -345,7 +352,7 @@ impl Session<'_> {
                 },
                 () = bell.notified() => self.align().await?,
                 Some(request) = logs.recv() => self.on_log_request(request).await?,
-                () = replaced.notified() => return Some("called again"),
+                () = over.notified() => return Some("the server hung up"),
             }
         }
     }
