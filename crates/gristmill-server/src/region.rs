@@ -132,11 +132,7 @@ pub enum RegionError {
 /// A running region.
 pub struct Region {
     mill: Mill,
-    provider: Arc<dyn Provider>,
-    seats: Arc<Seats>,
-    sessions: Arc<Sessions>,
-    /// Whether machines live on when it stops.
-    keeps_machines: bool,
+    machines: Machines,
     /// Ends what asks for machines.
     halt: watch::Sender<bool>,
     /// Ends the listeners.
@@ -224,11 +220,7 @@ impl Region {
         });
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let patience = config.patience.clone();
-        let watch =
-            patience::watch_workers(mill.clone(), sessions.clone(), patience, halting.clone());
-        tasks.spawn(vital("patience", watch));
-        tasks.spawn(vital("clock", patience::tick(mill.clone(), clock.clone(), halting.clone())));
+        keep_time(&mut tasks, &config, (&mill, &sessions), &clock, &halting);
         messaging.start(
             &mut tasks,
             &config,
@@ -253,44 +245,70 @@ impl Region {
         info!(region = config.region, %api, oss = %oss_address, mns = %mns_address, data = %config.data_dir.display(), "region is up");
         let messages = messaging.messages;
         let (oss, mns) = (oss_address, mns_address);
-        let keeps_machines = config.local.keep_on_stop;
-        Ok(Self {
-            mill,
-            provider,
-            seats,
-            sessions,
-            keeps_machines,
-            halt,
-            stop,
-            messages,
-            tasks,
-            api,
-            oss,
-            mns,
-        })
+        let machines = Machines { provider, seats, sessions, kept: config.local.keep_on_stop };
+        Ok(Self { mill, machines, halt, stop, messages, tasks, api, oss, mns })
     }
 
     /// Ends the workers, while they can still bring their logs home, or hangs up on those that live on;
     /// answers what is in flight and takes a checkpoint.
     pub async fn stop(mut self) {
         self.halt.send_replace(true);
-        if !self.keeps_machines {
-            end_workers(&self.provider).await;
-        }
+        self.machines.end().await;
         self.messages.dismiss().await;
         self.stop.send_replace(true);
-        self.sessions.hang_up();
+        self.machines.hang_up();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
             warn!("some requests did not end in time");
         }
         self.tasks.shutdown().await;
-        if !self.keeps_machines {
-            self.seats.close();
-        }
+        self.machines.leave();
         self.mill.stop().await;
         info!("region is down");
     }
+}
+
+/// What the machines of a region hang on.
+struct Machines {
+    provider: Arc<dyn Provider>,
+    seats: Arc<Seats>,
+    sessions: Arc<Sessions>,
+    /// Whether they live on when the region stops.
+    kept: bool,
+}
+
+impl Machines {
+    async fn end(&self) {
+        if !self.kept {
+            end_workers(&self.provider).await;
+        }
+    }
+
+    /// Those that live on call again.
+    fn hang_up(&self) {
+        self.sessions.hang_up();
+    }
+
+    /// Lets go of the networks of those that have ended.
+    fn leave(&self) {
+        if !self.kept {
+            self.seats.close();
+        }
+    }
+}
+
+/// Watches for machines that are silent, and for what only time brings.
+fn keep_time(
+    tasks: &mut JoinSet<()>,
+    config: &RegionConfig,
+    (mill, sessions): (&Mill, &Arc<Sessions>),
+    clock: &Clock,
+    halting: &watch::Receiver<bool>,
+) {
+    let patience = config.patience.clone();
+    let watch = patience::watch_workers(mill.clone(), sessions.clone(), patience, halting.clone());
+    tasks.spawn(vital("patience", watch));
+    tasks.spawn(vital("clock", patience::tick(mill.clone(), clock.clone(), halting.clone())));
 }
 
 /// What machines of this host are started with.
