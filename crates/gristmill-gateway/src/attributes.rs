@@ -24,7 +24,7 @@ async fn change(
     change: impl FnOnce(&mut Stored) + Send + 'static,
 ) -> Result<(), Fault> {
     let (bucket, key) = (&call.address.bucket, &call.address.key);
-    call.store().change_headers(bucket, key, None, Box::new(change)).await?;
+    call.store().change_headers(bucket, key, Box::new(change)).await?;
     Ok(())
 }
 

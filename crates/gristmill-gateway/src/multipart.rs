@@ -4,12 +4,12 @@ use crate::{
     body,
     caller::Wish,
     fault::Fault,
-    headers::{self, ACL, Stored, text},
+    headers::{self, ACL, text},
     object::{forbids_overwrite, put_options},
     reply::{self, Reply, set_sums},
     route::Call,
 };
-use gristmill_objects::{ByteStream, ObjectError, PartRef, PutOptions};
+use gristmill_objects::{ByteStream, CompleteOptions, PartRef, PutOptions};
 use gristmill_wire::oss::{answer, ask};
 use http::StatusCode;
 
@@ -49,22 +49,12 @@ pub(crate) async fn complete(call: &Call<'_>, body: ByteStream) -> Result<Reply,
     call.permit(Wish::Write(key)).await?;
     let upload = call.param("uploadId").unwrap_or_default();
     let acl = headers::object_acl(&call.headers)?;
+    let options = CompleteOptions {
+        headers: acl.map(|acl| (ACL.to_owned(), acl)).into_iter().collect(),
+        forbid_overwrite: forbids_overwrite(&call.headers),
+    };
     let parts = named_parts(call, upload, body).await?;
-    if forbids_overwrite(&call.headers) {
-        match call.store().head(bucket, key).await {
-            Err(ObjectError::NoSuchKey { .. }) => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => {
-                let message = "The object you specified already exists and can not be overwritten.";
-                return Err(Fault::new("FileAlreadyExists", message));
-            }
-        }
-    }
-    let info = call.store().complete_upload(bucket, key, upload, &parts).await?;
-    if let Some(acl) = acl {
-        let change = Box::new(|headers: &mut Stored| drop(headers.insert(ACL.to_owned(), acl)));
-        call.store().change_headers(bucket, key, Some(info.etag.clone()), change).await?;
-    }
+    let info = call.store().complete_upload_with(bucket, key, upload, &parts, options).await?;
     let location = format!("http://{}/{bucket}/{key}", call.address.endpoint);
     let text = answer::completed(bucket, key, &info.etag, &location, call.encode()?);
     let mut reply = reply::xml(text);

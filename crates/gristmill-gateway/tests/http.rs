@@ -252,6 +252,38 @@ async fn changes_of_one_object_at_the_same_time_all_hold() {
 }
 
 #[tokio::test]
+async fn of_uploads_that_must_not_overwrite_one_is_completed() {
+    let directory = tempfile::tempdir().expect("makes a directory");
+    let store = DiskStore::open(directory.path(), clock()).expect("opens");
+    store.create_bucket("bkt", AccountId(1), BucketAcl::Private).await.expect("makes");
+    let store = Arc::new(store);
+    let door = Door::open(store.clone()).await;
+    for round in 0..10 {
+        let key = format!("key-{round}");
+        let mut completions = vec![];
+        for _ in 0..2 {
+            let options = PutOptions::default();
+            let upload = store.create_upload("bkt", &key, options.clone()).await.expect("begins");
+            let part = store.put_part("bkt", &key, &upload, 1, options, body_of("part")).await;
+            let etag = part.expect("puts").etag;
+            let parts = format!(
+                "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+            );
+            let asked = ask("POST", &format!("/bkt/{key}?uploadId={upload}"))
+                .header("x-oss-forbid-overwrite", "true")
+                .header("x-oss-object-acl", "public-read");
+            completions.push(asked.body(parts.as_bytes()));
+        }
+        let (one, two) = tokio::join!(completions[0].send(&door), completions[1].send(&door));
+        let mut codes = [&one[..13], &two[..13]];
+        codes.sort_unstable();
+        assert_eq!(codes, ["HTTP/1.1 200 ", "HTTP/1.1 409 "], "round {round}: {one}{two}");
+        let acl = ask("GET", &format!("/bkt/{key}?acl")).send(&door).await;
+        assert!(acl.contains("<Grant>public-read</Grant>"), "{acl}");
+    }
+}
+
+#[tokio::test]
 async fn bad_requests_get_the_right_code_and_change_nothing() {
     let door = door().await;
     let cases: Vec<(Ask, u16, &str)> = vec![

@@ -20,8 +20,9 @@ mod rules;
 
 pub use digest::{Digest, Sum};
 pub use local::{
-    BucketAcl, BucketInfo, BucketStat, Clock, CopyOptions, HeadersChange, LocalStore, PartInfo,
-    PartListing, SmallPut, Source, UploadInfo, UploadListOptions, UploadListing,
+    BucketAcl, BucketInfo, BucketStat, Clock, CompleteOptions, CopyOptions, HeadersChange,
+    LocalStore, PartInfo, PartListing, SmallPut, Source, UploadInfo, UploadListOptions,
+    UploadListing,
 };
 pub use rules::PART_SIZE_MIN;
 

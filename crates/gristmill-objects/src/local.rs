@@ -1,7 +1,7 @@
 //! What a store of ours can do beyond [`ObjectStore`]: buckets with owners, copy, append, and a
 //! look at unfinished uploads. The OSS door stands on this trait.
 
-use crate::{ByteStream, GetOptions, ObjectError, ObjectInfo, ObjectStore, PutOptions};
+use crate::{ByteStream, GetOptions, ObjectError, ObjectInfo, ObjectStore, PartRef, PutOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
 use gristmill_model::{AccountId, Timestamp};
@@ -86,6 +86,15 @@ pub struct CopyOptions {
     /// Headers of the copy; `None` keeps those of the source.
     pub headers: Option<BTreeMap<String, String>>,
     /// Refuse when the destination exists.
+    pub forbid_overwrite: bool,
+}
+
+/// What the end of an upload adds to its beginning.
+#[derive(Debug, Clone, Default)]
+pub struct CompleteOptions {
+    /// Headers that take the place of those of the same names.
+    pub headers: BTreeMap<String, String>,
+    /// Refuse when the key exists, as when the upload began so.
     pub forbid_overwrite: bool,
 }
 
@@ -203,12 +212,11 @@ pub trait LocalStore: ObjectStore {
     ) -> Result<(), ObjectError>;
 
     /// Changes the headers of an object, not its bytes nor its time, in one step: changes at the same
-    /// time do not undo each other. `if_match` as in [`GetOptions`].
+    /// time do not undo each other.
     async fn change_headers(
         &self,
         bucket: &str,
         key: &str,
-        if_match: Option<String>,
         change: HeadersChange,
     ) -> Result<ObjectInfo, ObjectError>;
 
@@ -251,6 +259,16 @@ pub trait LocalStore: ObjectStore {
         }
         Ok(outcomes)
     }
+
+    /// Completes an upload like [`ObjectStore::complete_upload`], with what was said only at its end.
+    async fn complete_upload_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        parts: &[PartRef],
+        options: CompleteOptions,
+    ) -> Result<ObjectInfo, ObjectError>;
 
     /// One page of the parts of an upload, after the part numbered `after`.
     async fn list_parts(

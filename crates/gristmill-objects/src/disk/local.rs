@@ -14,15 +14,16 @@ use super::{
     writer::Change,
 };
 use crate::{
-    BucketAcl, BucketInfo, BucketStat, ByteStream, CopyOptions, HeadersChange, LocalStore,
-    ObjectError, ObjectInfo, PartListing, PutOptions, SmallPut, Source, Sum, UploadListOptions,
-    UploadListing,
-    rules::{check_key, check_position, exists, grown_info, part_page, refused},
+    BucketAcl, BucketInfo, BucketStat, ByteStream, CompleteOptions, CopyOptions, HeadersChange,
+    LocalStore, ObjectError, ObjectInfo, PartInfo, PartListing, PartRef, PutOptions, SmallPut,
+    Source, Sum, UploadListOptions, UploadListing,
+    rules::{assemble, check_key, check_position, exists, grown_info, part_page, refused},
 };
 use async_trait::async_trait;
 use gristmill_model::AccountId;
 use rusqlite::Connection;
 use std::{
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -268,13 +269,12 @@ impl LocalStore for DiskStore {
         &self,
         bucket: &str,
         key: &str,
-        if_match: Option<String>,
         change: HeadersChange,
     ) -> Result<ObjectInfo, ObjectError> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         self.writer
             .write(move |conn| {
-                let mut info = rows::version(conn, &bucket, &key, if_match.as_deref())?.info;
+                let mut info = rows::version(conn, &bucket, &key, None)?.info;
                 change(&mut info.headers);
                 rows::put_headers(conn, rows::bucket_id(conn, &bucket)?, &info)?;
                 Ok(Change::of(info))
@@ -398,6 +398,54 @@ impl LocalStore for DiskStore {
                     }
                 }
                 Ok(Change { garbage, ..Change::of(outcomes) })
+            })
+            .await
+    }
+
+    async fn complete_upload_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        parts: &[PartRef],
+        options: CompleteOptions,
+    ) -> Result<ObjectInfo, ObjectError> {
+        let (bucket, key, id) = (bucket.to_owned(), key.to_owned(), upload.to_owned());
+        let (named, last_modified) = (parts.to_vec(), (self.clock)());
+        self.writer
+            .write(move |conn| {
+                let bucket = rows::bucket_id(conn, &bucket)?;
+                let upload = uploads::upload(conn, bucket, &key, &id)?;
+                let forbid = upload.forbid_overwrite || options.forbid_overwrite;
+                if forbid && rows::object(conn, bucket, &key)?.is_some() {
+                    return Err(exists(&key));
+                }
+                let there: HashMap<u32, PartInfo> = uploads::parts(conn, &id, 0, usize::MAX >> 1)?
+                    .into_iter()
+                    .map(|part| (part.number, part))
+                    .collect();
+                let whole = assemble(&named, |number| there.get(&number))?;
+                let mut contents = uploads::take_upload(conn, bucket, &key, &id)?;
+                let mut pieces = vec![];
+                for part in &named {
+                    if let Some(Content::Files(files)) = contents.remove(&part.number) {
+                        pieces.extend(files);
+                    }
+                }
+                let mut headers = upload.headers;
+                headers.extend(options.headers);
+                let info = ObjectInfo {
+                    key,
+                    size: whole.size,
+                    etag: whole.etag,
+                    last_modified,
+                    crc64: Some(whole.crc64),
+                    kind: "Multipart".into(),
+                    headers,
+                };
+                let mut garbage = rows::put_object(conn, bucket, &info, &Content::Files(pieces))?;
+                garbage.extend(contents.values().flat_map(Content::files));
+                Ok(Change { garbage, ..Change::of(info) })
             })
             .await
     }

@@ -32,9 +32,9 @@ mod uploads;
 mod writer;
 
 use crate::{
-    ByteStream, Clock, GetObject, GetOptions, ListOptions, Listing, ObjectError, ObjectInfo,
-    ObjectStore, PartInfo, PartRef, PutOptions, Sum, UploadInfo, body_of,
-    rules::{assemble, check_key, check_part_number, clip, exists, io_error, kind_of},
+    ByteStream, Clock, CompleteOptions, GetObject, GetOptions, ListOptions, Listing, LocalStore,
+    ObjectError, ObjectInfo, ObjectStore, PartInfo, PartRef, PutOptions, Sum, UploadInfo, body_of,
+    rules::{check_key, check_part_number, clip, exists, io_error, kind_of},
 };
 use async_trait::async_trait;
 use body::{INLINE_MAX, Staged, blocking};
@@ -45,7 +45,7 @@ use reserve::Reserve;
 use rows::{Content, Piece};
 use rusqlite::Connection;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs::{self, File, Permissions, TryLockError},
     io,
     os::unix::fs::PermissionsExt,
@@ -378,41 +378,7 @@ impl ObjectStore for DiskStore {
         upload: &str,
         parts: &[PartRef],
     ) -> Result<ObjectInfo, ObjectError> {
-        let (bucket, key, id) = (bucket.to_owned(), key.to_owned(), upload.to_owned());
-        let (named, last_modified) = (parts.to_vec(), (self.clock)());
-        self.writer
-            .write(move |conn| {
-                let bucket = rows::bucket_id(conn, &bucket)?;
-                let upload = uploads::upload(conn, bucket, &key, &id)?;
-                if upload.forbid_overwrite && rows::object(conn, bucket, &key)?.is_some() {
-                    return Err(exists(&key));
-                }
-                let there: HashMap<u32, PartInfo> = uploads::parts(conn, &id, 0, usize::MAX >> 1)?
-                    .into_iter()
-                    .map(|part| (part.number, part))
-                    .collect();
-                let whole = assemble(&named, |number| there.get(&number))?;
-                let mut contents = uploads::take_upload(conn, bucket, &key, &id)?;
-                let mut pieces = vec![];
-                for part in &named {
-                    if let Some(Content::Files(files)) = contents.remove(&part.number) {
-                        pieces.extend(files);
-                    }
-                }
-                let info = ObjectInfo {
-                    key,
-                    size: whole.size,
-                    etag: whole.etag,
-                    last_modified,
-                    crc64: Some(whole.crc64),
-                    kind: "Multipart".into(),
-                    headers: upload.headers,
-                };
-                let mut garbage = rows::put_object(conn, bucket, &info, &Content::Files(pieces))?;
-                garbage.extend(contents.values().flat_map(Content::files));
-                Ok(Change { garbage, ..Change::of(info) })
-            })
-            .await
+        self.complete_upload_with(bucket, key, upload, parts, CompleteOptions::default()).await
     }
 
     async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<(), ObjectError> {

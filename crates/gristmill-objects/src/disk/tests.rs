@@ -2,7 +2,7 @@
 //! that leave at a certain step.
 
 use super::*;
-use crate::{BucketAcl, LocalStore, collect};
+use crate::{BucketAcl, collect};
 use gristmill_model::{AccountId, Timestamp};
 use tokio::task::JoinHandle;
 
@@ -182,7 +182,7 @@ async fn headers_that_change_while_bytes_are_appended_stay_changed() {
     let change = tokio::spawn({
         let (store, headers) = (store.clone(), headers.clone());
         let change = Box::new(|now: &mut BTreeMap<_, _>| *now = headers);
-        async move { store.change_headers("bucket", "log", None, change).await }
+        async move { store.change_headers("bucket", "log", change).await }
     });
     until_waiting(&store, 1).await;
     let more = tokio::spawn({

@@ -1,10 +1,13 @@
 //! What the memory store can do as a store of our own: buckets, copy, append.
 
-use super::{MemoryStore, gather};
+use super::{MemoryStore, Object, gather};
 use crate::{
-    BucketAcl, BucketInfo, BucketStat, ByteStream, CopyOptions, HeadersChange, LocalStore,
-    ObjectError, ObjectInfo, PartListing, PutOptions, Source, UploadListOptions, UploadListing,
-    rules::{check_key, check_position, grown_info, no_bucket, part_page, refused},
+    BucketAcl, BucketInfo, BucketStat, ByteStream, CompleteOptions, CopyOptions, HeadersChange,
+    LocalStore, ObjectError, ObjectInfo, PartListing, PartRef, PutOptions, Source,
+    UploadListOptions, UploadListing,
+    rules::{
+        assemble, check_key, check_position, grown_info, no_bucket, no_upload, part_page, refused,
+    },
 };
 use async_trait::async_trait;
 use gristmill_model::AccountId;
@@ -86,11 +89,10 @@ impl LocalStore for MemoryStore {
         &self,
         bucket: &str,
         key: &str,
-        if_match: Option<String>,
         change: HeadersChange,
     ) -> Result<ObjectInfo, ObjectError> {
         self.in_bucket(bucket, |bucket| {
-            let mut object = bucket.version(key, if_match.as_deref())?.clone();
+            let mut object = bucket.object(key)?.clone();
             change(&mut object.info.headers);
             bucket.place(object, false)
         })
@@ -153,6 +155,38 @@ impl LocalStore for MemoryStore {
                 bucket.objects.remove(key.as_bytes());
             }
             Ok(())
+        })
+    }
+
+    async fn complete_upload_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        parts: &[PartRef],
+        options: CompleteOptions,
+    ) -> Result<ObjectInfo, ObjectError> {
+        let last_modified = (self.clock)();
+        let id = (key.as_bytes().to_vec(), upload.to_owned());
+        self.in_bucket(bucket, |bucket| {
+            let found = bucket.uploads.get(&id).ok_or_else(|| no_upload(upload))?;
+            let whole = assemble(parts, |number| found.parts.get(&number).map(|(info, _)| info))?;
+            let data = parts.iter().flat_map(|part| found.parts[&part.number].1.clone()).collect();
+            let mut headers = found.options.headers.clone();
+            headers.extend(options.headers);
+            let info = ObjectInfo {
+                key: key.to_owned(),
+                size: whole.size,
+                etag: whole.etag,
+                last_modified,
+                crc64: Some(whole.crc64),
+                kind: "Multipart".to_owned(),
+                headers,
+            };
+            let forbid = found.options.forbid_overwrite || options.forbid_overwrite;
+            let info = bucket.place(Object { info, data }, forbid)?;
+            bucket.uploads.remove(&id);
+            Ok(info)
         })
     }
 

@@ -7,13 +7,13 @@
 mod local;
 
 use crate::{
-    BucketAcl, BucketInfo, ByteStream, Clock, Digest, GetObject, GetOptions, ListOptions, Listing,
-    LocalStore, ObjectError, ObjectInfo, ObjectStore, PartInfo, PartRef, PutOptions, Sum,
-    UploadInfo, UploadListOptions, UploadListing,
+    BucketAcl, BucketInfo, ByteStream, Clock, CompleteOptions, Digest, GetObject, GetOptions,
+    ListOptions, Listing, LocalStore, ObjectError, ObjectInfo, ObjectStore, PartInfo, PartRef,
+    PutOptions, Sum, UploadInfo, UploadListOptions, UploadListing,
     fold::{Fold, See},
     rules::{
-        assemble, changed, check_key, check_part_number, clip, exists, io_error, kind_of,
-        no_bucket, no_key, no_upload, refused, same_etag,
+        changed, check_key, check_part_number, clip, exists, io_error, kind_of, no_bucket, no_key,
+        no_upload, refused, same_etag,
     },
 };
 use async_trait::async_trait;
@@ -323,26 +323,7 @@ impl ObjectStore for MemoryStore {
         upload: &str,
         parts: &[PartRef],
     ) -> Result<ObjectInfo, ObjectError> {
-        let last_modified = (self.clock)();
-        let id = (key.as_bytes().to_vec(), upload.to_owned());
-        self.in_bucket(bucket, |bucket| {
-            let found = bucket.uploads.get(&id).ok_or_else(|| no_upload(upload))?;
-            let whole = assemble(parts, |number| found.parts.get(&number).map(|(info, _)| info))?;
-            let data = parts.iter().flat_map(|part| found.parts[&part.number].1.clone()).collect();
-            let info = ObjectInfo {
-                key: key.to_owned(),
-                size: whole.size,
-                etag: whole.etag,
-                last_modified,
-                crc64: Some(whole.crc64),
-                kind: "Multipart".to_owned(),
-                headers: found.options.headers.clone(),
-            };
-            let forbid = found.options.forbid_overwrite;
-            let info = bucket.place(Object { info, data }, forbid)?;
-            bucket.uploads.remove(&id);
-            Ok(info)
-        })
+        self.complete_upload_with(bucket, key, upload, parts, CompleteOptions::default()).await
     }
 
     async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<(), ObjectError> {

@@ -44,6 +44,7 @@ pub async fn every_local_store(store: &dyn LocalStore) {
     a_copy_is_independent(store).await;
     appends_grow_one_object(store).await;
     headers_change_without_the_bytes(store).await;
+    an_upload_may_say_at_its_end_what_it_did_not_at_its_beginning(store).await;
     uploads_and_parts_are_listed(store).await;
     a_part_may_be_a_range_of_an_object(store).await;
     the_stat_counts(store).await;
@@ -402,20 +403,42 @@ async fn appends_grow_one_object(store: &dyn LocalStore) {
 }
 
 async fn headers_change_without_the_bytes(store: &dyn LocalStore) {
-    let before = put(store, "headed", b"bytes").await;
-    let insert = async |name: &'static str, etag: &str| {
+    put(store, "headed", b"bytes").await;
+    let insert = async |key: &str, name: &'static str| {
         let change = Box::new(move |headers: &mut BTreeMap<String, String>| {
             headers.insert(name.to_owned(), "x".to_owned());
         });
-        store.change_headers(BUCKET, "headed", Some(etag.to_owned()), change).await
+        store.change_headers(BUCKET, key, change).await
     };
-    let first = insert("x-oss-meta-a", &before.etag).await.expect("changes");
-    let second = insert("x-oss-meta-b", &before.etag).await.expect("changes");
+    let first = insert("headed", "x-oss-meta-a").await.expect("changes");
+    let second = insert("headed", "x-oss-meta-b").await.expect("changes");
     assert_eq!(first.headers, headers(&[("x-oss-meta-a", "x")]));
     assert_eq!(second.headers, headers(&[("x-oss-meta-a", "x"), ("x-oss-meta-b", "x")]));
     assert_eq!(store.head(BUCKET, "headed").await.expect("heads").headers, second.headers);
     assert_eq!(read(store, "headed").await, b"bytes");
-    assert!(matches!(insert("c", "0").await, Err(ObjectError::Changed { .. })));
+    let missing = insert("nothing", "x-oss-meta-a").await;
+    assert!(matches!(missing, Err(ObjectError::NoSuchKey { .. })), "{missing:?}");
+}
+
+async fn an_upload_may_say_at_its_end_what_it_did_not_at_its_beginning(store: &dyn LocalStore) {
+    let begun = headers(&[("x-oss-meta-a", "1"), ("x-oss-meta-b", "1")]);
+    let options = PutOptions { headers: begun, ..PutOptions::default() };
+    let upload = store.create_upload(BUCKET, "ended", options).await.expect("begins");
+    let part = put_part(store, "ended", &upload, 1, b"part").await;
+    let complete = async |forbid_overwrite| {
+        let headers = headers(&[("x-oss-meta-b", "2"), ("x-oss-meta-c", "2")]);
+        let options = CompleteOptions { headers, forbid_overwrite };
+        let parts = std::slice::from_ref(&part);
+        store.complete_upload_with(BUCKET, "ended", &upload, parts, options).await
+    };
+    put(store, "ended", b"before").await;
+    assert_eq!(code(complete(true).await), "FileAlreadyExists");
+    assert_eq!(read(store, "ended").await, b"before");
+    let info = complete(false).await.expect("completes");
+    let all = [("x-oss-meta-a", "1"), ("x-oss-meta-b", "2"), ("x-oss-meta-c", "2")];
+    assert_eq!(info.headers, headers(&all));
+    assert_eq!(store.head(BUCKET, "ended").await.expect("heads"), info);
+    assert_eq!(read(store, "ended").await, b"part");
 }
 
 async fn uploads_and_parts_are_listed(store: &dyn LocalStore) {
