@@ -147,9 +147,18 @@ fn tail(path: &Path) -> io::Result<String> {
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
     file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let whole = if from > 0 { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
-    Ok(whole.trim().to_owned())
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines: Vec<&str> = text.lines().map(as_seen).filter(|line| !line.is_empty()).collect();
+    // What is cut off at its beginning goes, unless it is all there is.
+    if from > 0 && lines.len() > 1 {
+        lines.remove(0);
+    }
+    Ok(lines.join("\n").trim().trim_start_matches(char::REPLACEMENT_CHARACTER).to_owned())
+}
+
+/// What a terminal shows of a line at the end: bars of progress are written over.
+fn as_seen(line: &str) -> &str {
+    line.rsplit('\r').map(str::trim_end).find(|part| !part.is_empty()).unwrap_or("")
 }
 
 #[cfg(test)]
@@ -165,6 +174,16 @@ mod tests {
         let expected =
             "the bootstrap command ended with exit code 3; its log ends with: last words";
         assert_eq!(said, expected);
+        for (before, end, seen) in [("", "", "éé"), ("", "\n", "éé"), ("1 %\r2 %\r", "\r\n", "")]
+        {
+            let line = format!("{}{before}curl: (6) could not resolve{end}", "é".repeat(2_000));
+            std::fs::write(&log, line).expect("written");
+            let said = judge(Exit::Code(6), None, &log).expect_err("it failed");
+            let words = format!("{seen}curl: (6) could not resolve");
+            assert!(said.ends_with(&words) && !said.contains("2 %"), "{said}");
+            let begins = words.chars().next().expect("some");
+            assert!(said.contains(&format!("its log ends with: {begins}")), "{said}");
+        }
         assert_eq!(judge(Exit::Code(0), None, &log), Ok(()));
         let ended = Some("the bootstrap command was ended after 5 s".to_owned());
         std::fs::write(&log, "").expect("written");
