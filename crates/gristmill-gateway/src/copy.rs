@@ -5,7 +5,7 @@ use crate::{
     caller::Wish,
     conditions::{Cut, Span, judge},
     fault::Fault,
-    headers::{self, ACL, Stored, TAGS, text},
+    headers::{self, ACL, LINK, Stored, TAGS, text},
     object::forbids_overwrite,
     reply::{self, Reply, set_sums},
     route::Call,
@@ -100,6 +100,10 @@ fn copied_headers(call: &Call<'_>, source: &ObjectInfo) -> Result<Stored, Fault>
             Some(value) => result.insert(name.to_owned(), value.clone()),
             None => result.remove(name),
         };
+    }
+    // The copy of a link is a link, whatever else it says.
+    if let Some(target) = source.headers.get(LINK) {
+        result.insert(LINK.to_owned(), target.clone());
     }
     Ok(result)
 }

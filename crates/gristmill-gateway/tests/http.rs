@@ -252,6 +252,23 @@ async fn changes_of_one_object_at_the_same_time_all_hold() {
 }
 
 #[tokio::test]
+async fn a_link_with_other_metadata_still_leads_to_its_target() {
+    let door = door().await;
+    let link = ask("PUT", "/bkt/link?symlink").header("x-oss-symlink-target", "key").body(b"");
+    assert!(link.send(&door).await.starts_with("HTTP/1.1 200"));
+    let change = ask("PUT", "/bkt/link")
+        .header("x-oss-copy-source", "/bkt/link")
+        .header("x-oss-metadata-directive", "REPLACE")
+        .header("x-oss-meta-a", "b");
+    let changed = change.body(b"").send(&door).await;
+    assert!(changed.starts_with("HTTP/1.1 200"), "{changed}");
+    let target = ask("GET", "/bkt/link?symlink").send(&door).await;
+    assert!(target.contains("X-Oss-Symlink-Target: key\r\n"), "{target}");
+    let got = ask("GET", "/bkt/link").send(&door).await;
+    assert!(got.contains("X-Oss-Meta-A: b\r\n") && got.ends_with("0123456789"), "{got}");
+}
+
+#[tokio::test]
 async fn of_uploads_that_must_not_overwrite_one_is_completed() {
     let directory = tempfile::tempdir().expect("makes a directory");
     let store = DiskStore::open(directory.path(), clock()).expect("opens");
