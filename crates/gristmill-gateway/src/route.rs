@@ -306,7 +306,7 @@ impl Call<'_> {
         }
         let acl = match wish {
             Wish::Read(key) | Wish::Write(key) | Wish::Delete(key) => {
-                self.object_acl(bucket, key).await
+                self.object_acl(bucket, key).await?
             }
             Wish::List(_) | Wish::Manage => None,
         };
@@ -314,9 +314,12 @@ impl Call<'_> {
         Ok(info)
     }
 
-    /// The ACL an object has of its own.
-    async fn object_acl(&self, bucket: &str, key: &str) -> Option<BucketAcl> {
-        let object = self.store().head(bucket, key).await.ok()?;
-        BucketAcl::parse(object.headers.get(ACL)?)
+    /// The ACL an object has of its own. A store that cannot tell now says nothing of it.
+    async fn object_acl(&self, bucket: &str, key: &str) -> Result<Option<BucketAcl>, Fault> {
+        match self.store().head(bucket, key).await {
+            Ok(object) => Ok(object.headers.get(ACL).and_then(|acl| BucketAcl::parse(acl))),
+            Err(error) if error.is_transient() => Err(error.into()),
+            Err(_) => Ok(None),
+        }
     }
 }
