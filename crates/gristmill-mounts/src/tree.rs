@@ -15,7 +15,7 @@
 
 use crate::{
     names::Locale,
-    remote::Remote,
+    remote::{Remote, timed_out},
     source::{OBJECT_NAME, Source, SourceError, SourceKind},
     table::{Attributes, Entry, Ino, Known, ObjectGone, Pin, Recursive, Table},
 };
@@ -82,6 +82,9 @@ struct Progress {
     error: Option<Arc<ObjectError>>,
 }
 
+/// A listing under way; true when the store did not answer.
+type Flight = Arc<tokio::sync::Mutex<bool>>;
+
 struct Shared {
     remote: Remote,
     sources: Vec<Source>,
@@ -91,7 +94,7 @@ struct Shared {
     table: Mutex<Table>,
     progress: Vec<watch::Sender<Progress>>,
     /// One listing of a directory at a time. Never taken together with `table`.
-    flights: Mutex<HashMap<Ino, Arc<tokio::sync::Mutex<()>>>>,
+    flights: Mutex<HashMap<Ino, Flight>>,
     changed: Mutex<Vec<String>>,
 }
 
@@ -382,11 +385,16 @@ impl Shared {
             .entry(directory)
             .or_default()
             .clone();
-        let _alone = flight.lock().await;
+        let mut failed = flight.lock().await;
         if self.table().is_complete(directory) {
             return Ok(());
         }
+        if *failed {
+            // Patience was over for all who waited; each with its own would wait one after the other.
+            return Err(timed_out("list objects"));
+        }
         let listed = self.list_alone(directory).await;
+        *failed = listed.as_ref().is_err_and(ObjectError::is_transient);
         self.flights.lock().expect("no panic while locked").remove(&directory);
         listed
     }

@@ -166,3 +166,21 @@ fn second_names_are_recognised() {
         assert_eq!(may_be_renamed(name.as_bytes()), expected, "{name}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_listing_that_fails_is_told_with_the_others() {
+    let store = FaultyStore::new();
+    for number in 0..1_001 {
+        store.fill(&format!("in/{number}"), "x").await;
+    }
+    let tree = open(&store, vec![prefix("in/")], lazy()).await;
+    let root = find(&tree, "0").await.expect("the source").ino;
+    store.set(Faults { errors_percent: 100, ..Faults::default() });
+    let (patience, since) = (store.remote().patience().give_up_after, tokio::time::Instant::now());
+    let told = futures::future::join_all((0..5).map(|_| tree.list(root))).await;
+    assert!(told.iter().all(|answer| answer.as_ref().is_err_and(ObjectError::is_transient)));
+    assert!(since.elapsed() < patience * 2, "{:?}", since.elapsed());
+    store.set(Faults::default());
+    tree.list(root).await.expect("it is asked anew");
+    assert_eq!(tree.entries(root, 0, usize::MAX).len(), 1_001);
+}
