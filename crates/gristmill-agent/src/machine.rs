@@ -5,10 +5,8 @@
 //! a bound of its own is better than no machine.
 
 use crate::network::Neighbours;
-use gristmill_provider::remove_tree;
-use gristmill_runtime::{
-    Disk, Identity, MemoryScratch, MountKind, Node, Root, SandboxMount, open_inside,
-};
+use gristmill_files::{open_inside, remove_tree};
+use gristmill_runtime::{Disk, Identity, MemoryScratch, MountKind, Node, Root, SandboxMount};
 use gristmill_wire::agent::{AgentConfig, MachineConfig};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open};
 use std::{

@@ -18,8 +18,8 @@
 //! lies in the private layer of the root or of the input it was written into.
 
 use anyhow::Context;
+use gristmill_files::remove_tree;
 use gristmill_mounts::kernel;
-use gristmill_provider::remove_tree;
 use gristmill_runtime::{Identity, MountKind, SandboxMount, SandboxSpec};
 use gristmill_wire::agent::Mapping;
 use std::{

@@ -6,6 +6,7 @@ use crate::{
 };
 use bytes::Bytes;
 use gristmill_faults::{self as faults, Point};
+use gristmill_files::open_inside;
 use gristmill_model::{Cause, OssPath};
 use gristmill_mounts::{
     names::Locale,
@@ -13,7 +14,7 @@ use gristmill_mounts::{
     remote::Remote,
     upload::{Destination, PartSizes, UploadReport, Uploader},
 };
-use gristmill_runtime::{Layout, Located, MountKind, SandboxSpec, open_inside};
+use gristmill_runtime::{Layout, Located, MountKind, SandboxSpec};
 use gristmill_wire::agent::{Mapping, Streams, Task};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open};
 use std::{

@@ -13,7 +13,7 @@
 //! it away. Machines outlive the server and hold their image all the while.
 
 use crate::{error::ImageError, progress::Progress, seal::Seal};
-use gristmill_runtime::package::tree::remove_tree;
+use gristmill_runtime::package::tree::remove_at_once;
 use rustix::{
     fd::AsFd,
     fs::{FlockOperation, Mode, OFlags, flock, open},
@@ -168,7 +168,7 @@ impl Library {
             let place = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let parent = open(&self.top, place, Mode::empty())?;
             let spare = open(&sweepings, place, Mode::empty())?;
-            remove_tree(parent.as_fd(), OsStr::new(name), spare.as_fd())
+            remove_at_once(parent.as_fd(), OsStr::new(name), spare.as_fd())
         };
         removed().map_err(ImageError::io("remove", self.directory(name)))
     }

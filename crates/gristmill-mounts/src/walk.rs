@@ -16,7 +16,7 @@ use crate::{
     names::{KeyComponent, Locale, Origin},
     tree::KEY_BYTES_MAX,
 };
-use gristmill_runtime::open_inside;
+use gristmill_files::open_inside;
 use rustix::{
     fs::{AtFlags, Dir, FileType, OFlags, ResolveFlags, Stat, fstat, readlinkat, statat},
     io::Errno,

@@ -16,13 +16,11 @@ mod local;
 mod memory;
 mod process;
 mod record;
-mod remains;
 mod tombstones;
 
 pub use error::{ProviderError, Retry};
 pub use local::{LocalConfig, LocalProvider};
 pub use memory::MemoryProvider;
-pub use remains::remove_tree;
 
 use async_trait::async_trait;
 use gristmill_model::{Generation, WorkerId, event::EnsureWorker};

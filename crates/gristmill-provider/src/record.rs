@@ -4,7 +4,8 @@
 //! between the two finds the process by its command line, which names the worker's own
 //! configuration file.
 
-use crate::{ProviderError, process::Process, remains::remove_tree};
+use crate::{ProviderError, process::Process};
+use gristmill_files::remove_tree;
 use gristmill_model::Generation;
 use serde::{Deserialize, Serialize};
 use std::{

@@ -41,7 +41,6 @@ pub mod command;
 mod disk;
 mod host;
 mod image;
-mod inside;
 mod layout;
 mod memory;
 mod node;
@@ -56,7 +55,6 @@ mod sys;
 pub mod terminal;
 
 pub use disk::{Disk, DiskError};
-pub use inside::open_inside;
 pub use layout::{Layout, Located};
 pub use memory::MemoryScratch;
 pub use node::{Node, NodeError, NodeOptions, NodeReport};

@@ -6,13 +6,13 @@
 //! for the message to a person.
 
 use crate::error::StoreError;
+use gristmill_files::lock_patiently;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process, thread,
-    time::Duration,
+    process,
 };
 
 /// The file with the books.
@@ -20,11 +20,6 @@ pub(crate) const DATABASE: &str = "gristmill.db";
 
 /// In a directory as long as a copy is being put into it.
 pub(crate) const UNFINISHED: &str = "restore-unfinished";
-
-/// How often a lock is tried before somebody else has the directory.
-const LOCK_TRIES: usize = 50;
-/// Between two tries.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A data directory that belongs to this process until the value is dropped.
 #[derive(Debug)]
@@ -92,16 +87,6 @@ pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn lock_patiently(lock: &File) -> Result<(), TryLockError> {
-    for _ in 1..LOCK_TRIES {
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
-            outcome => return outcome,
-        }
-    }
-    lock.try_lock()
-}
-
 fn sign(lock: &mut File) -> io::Result<()> {
     lock.set_len(0)?;
     lock.rewind()?;
@@ -124,6 +109,7 @@ fn prepare(path: &Path, source: io::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{thread, time::Duration};
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).expect("exists").permissions().mode() & 0o777
@@ -167,7 +153,7 @@ mod tests {
         let inherited = first._lock.try_clone().expect("cloned");
         drop(first);
         let later = thread::spawn(move || {
-            thread::sleep(2 * LOCK_PAUSE);
+            thread::sleep(Duration::from_millis(40));
             drop(inherited);
         });
         assert!(Home::take(top.path()).is_ok());

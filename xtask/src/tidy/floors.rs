@@ -7,6 +7,7 @@ use crate::house::House;
 const FLOORS: &[(&str, u8)] = &[
     ("gristmill-model", 0),
     ("gristmill-faults", 0),
+    ("gristmill-files", 0),
     ("gristmill-wire", 1),
     ("gristmill-core", 1),
     ("gristmill-store", 1),

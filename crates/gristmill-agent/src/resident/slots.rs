@@ -5,7 +5,7 @@
 //! follows a link that it made, and what cannot be cleared ends the process.
 
 use crate::place::RunDirectory;
-use gristmill_provider::remove_tree;
+use gristmill_files::remove_tree;
 use gristmill_runtime::{MountKind, SandboxMount};
 use std::{fs, io, path::PathBuf};
 

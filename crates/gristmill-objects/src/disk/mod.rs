@@ -40,19 +40,19 @@ use async_trait::async_trait;
 use body::{INLINE_MAX, Staged, blocking};
 use buckets::Buckets;
 use files::{Files, NewFile};
+use gristmill_files::lock_patiently;
 use gristmill_model::AccountId;
 use reserve::Reserve;
 use rows::{Content, Piece};
 use rusqlite::Connection;
 use std::{
     collections::BTreeMap,
-    fs::{self, File, Permissions, TryLockError},
+    fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
 };
 use tokio::sync::Semaphore;
 use writer::{Change, Writer};
@@ -62,11 +62,6 @@ const APPEND_LOCKS: usize = 64;
 
 /// Look-ups and listings at once. More would only wait for the disk, with a cache each.
 const READERS_MAX: usize = 32;
-
-/// How often a lock is tried before somebody else has the store.
-const LOCK_TRIES: usize = 50;
-/// Between two tries.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Objects in a local directory.
 pub struct DiskStore {
@@ -219,18 +214,6 @@ fn lock(directory: &Path) -> Result<File, ObjectError> {
         io::Result::Ok(file)
     };
     open().map_err(|e| io_error(format!("lock the object store in {}", directory.display()), e))
-}
-
-/// The lock belongs to the open file, which a child has, too, from its fork until it executes its
-/// program: the lock of whoever just let it go may be held a moment longer.
-fn lock_patiently(file: &File) -> Result<(), TryLockError> {
-    for _ in 1..LOCK_TRIES {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
-            outcome => return outcome,
-        }
-    }
-    file.try_lock()
 }
 
 fn sweep_in_background(files: Arc<Files>, readers: Arc<Readers>) -> Result<(), ObjectError> {

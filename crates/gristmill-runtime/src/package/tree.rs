@@ -9,7 +9,8 @@
 //! the file system, which cannot lead out either.
 
 use super::archive::ArchiveError;
-use crate::{open_inside, spec::Identity};
+use crate::spec::Identity;
+use gristmill_files::open_inside;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{
@@ -213,7 +214,7 @@ impl Tree {
         match (unlinkat(parent, name, AtFlags::empty()), &self.manner) {
             (Ok(()) | Err(Errno::NOENT), _) => Ok(()),
             (Err(Errno::ISDIR), Manner::Image { spare }) => {
-                remove_tree(parent, name, spare.as_fd()).map_err(Error::Write)
+                remove_at_once(parent, name, spare.as_fd()).map_err(Error::Write)
             }
             (Err(Errno::ISDIR), Manner::Package) => {
                 Err(Error::Refused("a file where a directory is"))
@@ -308,9 +309,13 @@ fn is_directory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<bool, Error> {
 }
 
 /// Removes the directory `name` with everything in it, and what an earlier call that was cut short
-/// left in `spare`. However deep it is, three descriptors are enough: each directory moves to the top
+/// left in `spare`. Nobody finds it half removed: its name is gone first. However deep it is, three descriptors are enough: each directory moves to the top
 /// of `spare` before it is looked into.
-pub fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr, spare: BorrowedFd<'_>) -> io::Result<()> {
+pub fn remove_at_once(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    spare: BorrowedFd<'_>,
+) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut waiting: Vec<String> = Vec::new();
     for left in names_in(openat(spare, c".", flags, Mode::empty())?.as_fd())? {

@@ -7,10 +7,11 @@
 use super::{AtStage, Setup, SetupError, traces::Gathered};
 use crate::{
     host::{Piece, Prepared, own_directory},
-    layout, open_inside,
+    layout,
     spec::{Identity, MountKind, Root, SandboxMount, Stage},
     sys,
 };
+use gristmill_files::open_inside;
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, open},
