@@ -59,8 +59,9 @@ pub struct Large {
     clusters: Vec<ClusterId>,
     jobs: Vec<JobId>,
     lost_per_mille: u64,
-    /// What happened and is not in the digest yet: hashing it is not part of placing.
-    unhashed: Vec<Event>,
+    /// What happened and is neither in the calendar nor in the digest yet: these are the simulation's own
+    /// affair, no part of placing.
+    untold: Vec<Event>,
     digest: u64,
     events: u64,
 }
@@ -81,7 +82,7 @@ impl Large {
             clusters: Vec::new(),
             jobs: Vec::new(),
             lost_per_mille: setup.lost_per_mille,
-            unhashed: Vec::new(),
+            untold: Vec::new(),
             digest: 0,
             events: 0,
         };
@@ -151,7 +152,8 @@ impl Large {
 
     /// Goes to the next second in which something happens, and lets it happen. `false`: nothing will.
     pub fn advance(&mut self) -> bool {
-        for event in self.unhashed.drain(..) {
+        for event in std::mem::take(&mut self.untold) {
+            self.note(&event);
             self.events += 1;
             self.digest = mix(self.digest, format!("{event:?}").as_bytes());
         }
@@ -205,10 +207,7 @@ impl Large {
     fn input(&mut self, input: &Input) -> Answer {
         let decided = self.world.step(input, self.now, &mut self.ids);
         let decision = decided.expect("nobody asks for what is refused here");
-        for event in &decision.events {
-            self.note(event);
-        }
-        self.unhashed.extend(decision.events);
+        self.untold.extend(decision.events);
         for effect in decision.effects {
             match effect {
                 Effect::EnsureWorker(wanted) => {
